@@ -1,0 +1,1 @@
+"""The inference service: loads one published version of the model and answers over HTTP."""

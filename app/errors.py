@@ -1,0 +1,195 @@
+"""The exceptions of this project, one tree. Status and code sit on the class; nothing here knows HTTP frameworks.
+
+DigitVaeError                      500 internal-error
+├── RequestError                   400 bad-request             the caller can do something about it
+│   ├── EmptyBody                  400 empty-body
+│   ├── MalformedBody              400 malformed-body          JSON, npy or multipart that does not parse
+│   ├── NotFound                   404 not-found
+│   ├── MethodNotAllowed           405 method-not-allowed
+│   ├── NotAcceptable              406 not-acceptable
+│   ├── BodyTooLarge               413 body-too-large
+│   ├── ImageTooLarge              413 image-too-large         too many pixels, whatever the bytes
+│   ├── UnsupportedMediaType       415 unsupported-media-type
+│   ├── InvalidImage               422 invalid-image           bytes that are no picture, or no digit in it
+│   ├── InvalidLatent              422 invalid-latent          a z that the generator cannot take
+│   └── InvalidParameter           422 invalid-parameter       a field or query parameter out of range
+├── Unavailable                    503 unavailable             try again later
+│   ├── Overloaded                 503 overloaded              the queue is full
+│   ├── DeadlineExceeded           503 deadline-exceeded       the request waited longer than it may
+│   └── ShuttingDown               503 shutting-down
+├── StoreError                     500 store-error             the model store cannot be used
+│   ├── NoSuchVersion              500 no-such-version
+│   └── CorruptVersion             500 corrupt-version         a file differs from its manifest
+├── EngineError                    500 engine-error            the model failed on a valid batch
+└── TrainingError                  500 training-error          see training/errors.py
+
+A detail is a sentence for the person who reads it: what was wrong and what would be right. It never holds a
+file system path, since it may leave the process; StoreError is raised before the service answers anybody.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class DigitVaeError(Exception):
+    """The root: whatever this project raises on purpose."""
+
+    status: ClassVar[int] = 500
+    code: ClassVar[str] = "internal-error"
+    title: ClassVar[str] = "Internal error"
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.detail = detail
+
+
+class RequestError(DigitVaeError):
+    """The request cannot be answered as it stands; the caller can mend it."""
+
+    status = 400
+    code = "bad-request"
+    title = "Bad request"
+
+
+class EmptyBody(RequestError):
+    """A body was needed and none came."""
+
+    code = "empty-body"
+    title = "Empty body"
+
+
+class MalformedBody(RequestError):
+    """The body is not what its content type says."""
+
+    code = "malformed-body"
+    title = "Malformed body"
+
+
+class NotFound(RequestError):
+    """Nothing lives at this address."""
+
+    status = 404
+    code = "not-found"
+    title = "Not found"
+
+
+class MethodNotAllowed(RequestError):
+    """The address exists, the method does not."""
+
+    status = 405
+    code = "method-not-allowed"
+    title = "Method not allowed"
+
+
+class NotAcceptable(RequestError):
+    """None of the representations on offer satisfies Accept (RFC 9110, 12.5.1)."""
+
+    status = 406
+    code = "not-acceptable"
+    title = "Not acceptable"
+
+
+class BodyTooLarge(RequestError):
+    """More bytes than the service reads."""
+
+    status = 413
+    code = "body-too-large"
+    title = "Body too large"
+
+
+class ImageTooLarge(RequestError):
+    """More pixels than the service decodes, however few bytes they take."""
+
+    status = 413
+    code = "image-too-large"
+    title = "Image too large"
+
+
+class UnsupportedMediaType(RequestError):
+    """A content type this route does not read."""
+
+    status = 415
+    code = "unsupported-media-type"
+    title = "Unsupported media type"
+
+
+class InvalidImage(RequestError):
+    """Bytes that are no picture, a damaged one, or one without a digit in it."""
+
+    status = 422
+    code = "invalid-image"
+    title = "Invalid image"
+
+
+class InvalidLatent(RequestError):
+    """A z of the wrong length, not finite, or too many of them."""
+
+    status = 422
+    code = "invalid-latent"
+    title = "Invalid latent vector"
+
+
+class InvalidParameter(RequestError):
+    """A field or query parameter that is missing, unknown or out of range."""
+
+    status = 422
+    code = "invalid-parameter"
+    title = "Invalid parameter"
+
+
+class Unavailable(DigitVaeError):
+    """The service cannot answer now; the same request may succeed later."""
+
+    status = 503
+    code = "unavailable"
+    title = "Unavailable"
+
+
+class Overloaded(Unavailable):
+    """The queue for the model is full."""
+
+    code = "overloaded"
+    title = "Overloaded"
+
+
+class DeadlineExceeded(Unavailable):
+    """The request was not answered within its time."""
+
+    code = "deadline-exceeded"
+    title = "Deadline exceeded"
+
+
+class ShuttingDown(Unavailable):
+    """The service is stopping."""
+
+    code = "shutting-down"
+    title = "Shutting down"
+
+
+class StoreError(DigitVaeError):
+    """The model store is missing, unreadable or inconsistent."""
+
+    code = "store-error"
+    title = "Model store error"
+
+
+class NoSuchVersion(StoreError):
+    """The store holds no such version, or none at all."""
+
+    code = "no-such-version"
+    title = "No such version"
+
+
+class CorruptVersion(StoreError):
+    """A file of a version is missing, a link, or differs from its manifest."""
+
+    code = "corrupt-version"
+    title = "Corrupt version"
+
+
+class EngineError(DigitVaeError):
+    """The model failed, or returned something else than was asked for."""
+
+    code = "engine-error"
+    title = "Engine error"

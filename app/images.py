@@ -1,0 +1,155 @@
+"""Encoded pictures to grey arrays and back; pure, and the only place that knows picture formats.
+
+bytes --decode--> grey picture --preparation.prepare--> digit --> the encoder
+the generator --> digits --contact_sheet--> one picture --encode_png--> bytes
+"""
+
+from __future__ import annotations
+
+import io
+import math
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from app.errors import ImageTooLarge, InvalidImage, InvalidParameter
+
+FloatArray = npt.NDArray[np.float32]
+ByteArray = npt.NDArray[np.uint8]
+
+# Pillow registers dozens of openers; a service reads the few formats that people send it.
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
+MEDIA_TYPES = ("image/png", "image/jpeg", "image/webp", "image/bmp")
+
+# A digit is drawn in 20 x 20 pixels: detail beyond this many pixels a side is only time and memory.
+WORKING_SIDE = 768
+
+
+def open_picture(data: bytes, max_pixels: int) -> Image.Image:
+    """Read a picture's header, not its pixels.
+
+    Args:
+        data: a PNG, JPEG, WebP or BMP file, told by its content.
+        max_pixels: the most pixels that will be decoded.
+
+    Raises:
+        InvalidImage: not one of the formats, or several frames.
+        ImageTooLarge: more than `max_pixels`, as the header has it.
+    """
+    if not data:
+        raise InvalidImage("The picture is empty: it has no bytes. Send a PNG, JPEG, WebP or BMP file.")
+    try:
+        picture = Image.open(io.BytesIO(data), formats=FORMATS)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as exc:
+        raise ImageTooLarge(f"The picture has more than the {max_pixels:,} pixels that are read.") from exc
+    except UnidentifiedImageError as exc:
+        raise InvalidImage(
+            "The bytes are not a picture this service reads. Send a PNG, JPEG, WebP or BMP file."
+        ) from exc
+    except Exception as exc:  # a damaged header may fail in any way inside the decoders
+        raise InvalidImage(f"The picture's header cannot be read ({type(exc).__name__}).") from exc
+    width, height = picture.size
+    if width * height > max_pixels:
+        raise ImageTooLarge(
+            f"The picture has {width} x {height} = {width * height:,} pixels; at most {max_pixels:,} are read."
+        )
+    # A phone's MPO is a JPEG with a second view or a depth map behind it; its first frame is the photograph.
+    if picture.format != "MPO" and getattr(picture, "is_animated", False):
+        raise InvalidImage("The picture is animated. Send one frame of it as a still picture.")
+    return picture
+
+
+def decode(picture: Image.Image) -> FloatArray:
+    """The pixels of an opened picture as grey in [0, 1], float32 (height, width).
+
+    The EXIF orientation is applied, 16-bit grey scaled (not clipped), colour reduced to luminance (ITU-R 601),
+    and transparency laid on white if the ink is dark, on black if it is light. Pictures larger than
+    `WORKING_SIDE` come back reduced by a whole factor. An 8-bit grey picture comes back as its bytes / 255.
+
+    Raises:
+        InvalidImage: the file is truncated or damaged.
+    """
+    try:
+        if picture.format in ("JPEG", "MPO"):
+            # The JPEG decoder can skip what a reduction would average away; it never goes below the size asked for.
+            picture.draft(None, (WORKING_SIDE, WORKING_SIDE))
+        picture.load()
+        upright = ImageOps.exif_transpose(picture)
+        return _reduce(_grey(upright))
+    except Exception as exc:  # zlib, libjpeg, libwebp and the chunk parsers each have their own errors
+        raise InvalidImage(f"The picture is truncated or damaged ({type(exc).__name__}: {exc}).") from exc
+
+
+def _grey(picture: Image.Image) -> Image.Image:
+    """One channel: mode L with 0 .. 255, or mode F with the same range where 8 bits do not hold it."""
+    if picture.mode == "L" and "transparency" not in picture.info:
+        return picture
+    if picture.mode.startswith("I"):
+        levels = np.asarray(picture).astype(np.float32)
+        return Image.fromarray(np.clip(levels / 65535, 0, 1) * 255)
+    if picture.has_transparency_data:
+        return _flatten(picture.convert("RGBA"))
+    return picture.convert("L")
+
+
+def _flatten(picture: Image.Image) -> Image.Image:
+    """An RGBA picture on the background its ink asks for: white under dark ink, black under light ink."""
+    alpha = np.asarray(picture.getchannel("A"), np.float32) / 255
+    grey = np.asarray(picture.convert("RGB").convert("L"), np.float32)
+    ink = float((grey * alpha).sum() / max(float(alpha.sum()), 1e-6))
+    paper = 255.0 if ink < 127.5 else 0.0
+    return Image.fromarray((grey * alpha + paper * (1 - alpha)).astype(np.float32))
+
+
+def _reduce(picture: Image.Image) -> FloatArray:
+    factor = min(picture.size) // WORKING_SIDE
+    if factor > 1:
+        picture = picture.reduce(factor)
+    return np.asarray(picture, np.float32) / np.float32(255)
+
+
+def encode_png(grey: ByteArray) -> bytes:
+    """An 8-bit grey picture, uint8 (height, width), as a PNG file."""
+    out = io.BytesIO()
+    Image.fromarray(grey).save(out, "PNG", compress_level=1)
+    return out.getvalue()
+
+
+def contact_sheet(digits: ByteArray, columns: int | None = None) -> ByteArray:
+    """Digits side by side, row by row, without gaps.
+
+    Args:
+        digits: uint8 (n, h, w), n >= 1.
+        columns: digits in a row, 1 .. n; by default the sheet is as square as n allows.
+
+    Returns:
+        uint8 (rows * h, columns * w); places left over in the last row are black.
+    """
+    n, height, width = digits.shape
+    columns = columns or math.ceil(math.sqrt(n))
+    rows = math.ceil(n / columns)
+    sheet = np.zeros((rows * columns, height, width), np.uint8)
+    sheet[:n] = digits
+    grid = sheet.reshape(rows, columns, height, width).swapaxes(1, 2)  # (rows, h, columns, w)
+    return grid.reshape(rows * height, columns * width)
+
+
+def enlarge(picture: ByteArray, scale: int, max_pixels: int) -> ByteArray:
+    """Each pixel as a square of scale x scale pixels.
+
+    Raises:
+        InvalidParameter: the result would have more than `max_pixels`.
+    """
+    height, width = picture.shape[0] * scale, picture.shape[1] * scale
+    if height * width > max_pixels:
+        raise InvalidParameter(
+            f"The picture would have {width} x {height} pixels; at most {max_pixels:,} are made. "
+            "Ask for fewer digits or a smaller scale."
+        )
+    return picture if scale == 1 else picture.repeat(scale, 0).repeat(scale, 1)
+
+
+def to_bytes(images: FloatArray) -> ByteArray:
+    """Images in [0, 1] as grey levels 0 .. 255, rounded to the nearest."""
+    return np.rint(images * 255).astype(np.uint8)

@@ -1,0 +1,99 @@
+"""The application: settings in, FastAPI out. The only place that picks an engine."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from importlib import metadata
+
+from fastapi import FastAPI
+from fastapi.responses import RedirectResponse
+
+from app import problems
+from app.body_limit import BodyLimit
+from app.engine import Engine
+from app.routes import inference, manifold, operations
+from app.service import ServedModel, Service
+from app.settings import Settings
+from app.store import ModelStore, StoredVersion
+
+OpenEngine = Callable[[StoredVersion, Settings], Engine]
+
+log = logging.getLogger(__name__)
+
+DESCRIPTION = "A variational autoencoder of handwritten digits: encode images, generate digits, see the latent space."
+
+
+def create_app(settings: Settings | None = None, open_engine: OpenEngine | None = None) -> FastAPI:
+    """The service as an ASGI application; the model is loaded when its lifespan starts.
+
+    Args:
+        settings: by default read from the environment (VAE_...).
+        open_engine: what runs a stored version; by default TensorFlow.
+
+    Raises:
+        pydantic.ValidationError: a setting is out of range.
+        StoreError: while starting: there is no version, or it is not what its manifest says.
+    """
+    chosen = settings or Settings()
+    _log_to_stderr(chosen.log_level)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        service = Service(load(chosen, open_engine or open_saved_models), chosen)
+        app.state.service = service
+        try:
+            yield
+        finally:
+            await service.close()
+
+    app = FastAPI(title="digit-vae", version=_version(), description=DESCRIPTION, lifespan=lifespan)
+    app.add_middleware(BodyLimit, max_bytes=chosen.max_body_bytes)
+    for surface in (inference, manifold, operations):
+        app.include_router(surface.router)
+    app.add_api_route("/", lambda: RedirectResponse("/docs"), include_in_schema=False)
+    problems.install(app)
+    return app
+
+
+def load(settings: Settings, open_engine: OpenEngine) -> ServedModel:
+    """The version that the settings name, verified, loaded and warm.
+
+    Raises:
+        StoreError: there is no such version, or it is not what its manifest says.
+        EngineError: the model does not do what its manifest says.
+    """
+    started = time.perf_counter()
+    stored = ModelStore(settings.model_store).open(settings.model_version)
+    stored.verify()
+    engine = open_engine(stored, settings)
+    engine.warm_up()
+    picture = stored.report / "latent.png"
+    log.info("version %d is ready after %.1f s", stored.version, time.perf_counter() - started)
+    return ServedModel(stored.manifest, engine, picture.read_bytes() if picture.is_file() else None)
+
+
+def open_saved_models(stored: StoredVersion, settings: Settings) -> Engine:
+    """The version's SavedModels on TensorFlow, which is imported here."""
+    from app.savedmodel import SavedModelEngine
+
+    return SavedModelEngine(stored, settings.intra_op_threads)
+
+
+def _log_to_stderr(level: str) -> None:
+    """Uvicorn sets up its own loggers only; ours would otherwise say nothing below a warning."""
+    ours = logging.getLogger("app")
+    ours.setLevel(level)
+    if not ours.handlers and not logging.getLogger().handlers:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(levelname)s:     %(message)s"))
+        ours.addHandler(handler)
+
+
+def _version() -> str:
+    try:
+        return metadata.version("digit-vae")
+    except metadata.PackageNotFoundError:
+        return "0"  # run from a checkout that is not installed

@@ -1,0 +1,48 @@
+"""NumPy's npy format (NEP 1), read without trust: no pickles, and no memory but what the body pays for."""
+
+from __future__ import annotations
+
+import io
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from app.errors import MalformedBody
+
+MEDIA_TYPE = "application/x-npy"
+
+
+def loads(data: bytes) -> npt.NDArray[Any]:
+    """The one array of an npy file; read-only, backed by `data`.
+
+    Raises:
+        MalformedBody: not an npy file, an array of objects, or a header that does not fit the data behind it.
+    """
+    source = io.BytesIO(data)
+    try:
+        shape, fortran, dtype = _header(source)
+    except Exception as exc:  # the header is a Python literal: anything may be in it
+        raise MalformedBody("The body is not an npy file. Write it with numpy.save.") from exc
+    if dtype.hasobject:
+        raise MalformedBody("The npy file holds Python objects. Send numbers: uint8 or float32.")
+    length = len(data) - source.tell()
+    if dtype.itemsize == 0 or math.prod(shape) * dtype.itemsize != length:
+        raise MalformedBody(f"The npy header promises {shape} of {dtype}, but {length} bytes follow it.")
+    flat = np.frombuffer(data, dtype, offset=source.tell())
+    return flat.reshape(shape, order="F" if fortran else "C")
+
+
+def _header(source: io.BytesIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    version = np.lib.format.read_magic(source)
+    if version == (1, 0):
+        return np.lib.format.read_array_header_1_0(source)
+    return np.lib.format.read_array_header_2_0(source)
+
+
+def dumps(array: npt.NDArray[Any]) -> bytes:
+    """An array as an npy file."""
+    out = io.BytesIO()
+    np.lib.format.write_array(out, np.asarray(array, order="C"), allow_pickle=False)
+    return out.getvalue()

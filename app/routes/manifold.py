@@ -1,0 +1,80 @@
+"""Pictures of the latent space: GET /manifold.png and /latent.png."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+
+from app.errors import NotFound
+from app.routes.documents import BINARY, answers, operation
+from app.routes.negotiation import accepted
+from app.routes.reading import query, service_of
+from app.schemas import ManifoldQuery, NoQuery
+
+PNG = "image/png"
+
+router = APIRouter(tags=["pictures"])
+
+_IF_NONE_MATCH = {
+    "name": "If-None-Match",
+    "in": "header",
+    "required": False,
+    "schema": {"type": "string"},
+    "description": "An ETag of an earlier answer; if it still holds, the answer is 304 without a body.",
+}
+_UNCHANGED: dict[int | str, dict[str, Any]] = {304: {"description": "The picture is the one the client has."}}
+
+
+@router.head("/manifold.png", include_in_schema=False)
+@router.get(
+    "/manifold.png",
+    summary="The digits over a square of the latent plane",
+    responses=answers("8-bit grey, n * h * scale pixels a side.", {"image/png": BINARY}, 406, 422) | _UNCHANGED,
+    openapi_extra=operation(ManifoldQuery, headers=[_IF_NONE_MATCH]),
+)
+async def manifold(request: Request) -> Response:
+    """Row i from the top is the second coordinate, column j the first, at even quantiles of the prior."""
+    accepted(request, PNG)
+    service = service_of(request)
+    part = query(request, ManifoldQuery)
+    return await _picture(request, part, lambda: service.manifold(part.n, part.scale, part.low, part.high, part.axes))
+
+
+@router.head("/latent.png", include_in_schema=False)
+@router.get(
+    "/latent.png",
+    summary="The test set in the latent plane",
+    responses=answers("Each test image's z_mean, coloured by class.", {"image/png": BINARY}, 404, 406) | _UNCHANGED,
+    openapi_extra=operation(headers=[_IF_NONE_MATCH]),
+)
+async def latent(request: Request) -> Response:
+    """From the report of the served version."""
+    accepted(request, PNG)
+    part = query(request, NoQuery)
+    drawn = service_of(request).model.latent_picture
+
+    async def picture() -> bytes:
+        if drawn is None:
+            raise NotFound("The served version was published without a latent plot.")
+        return drawn
+
+    return await _picture(request, part, picture)
+
+
+async def _picture(request: Request, part: ManifoldQuery | NoQuery, draw: Callable[[], Awaitable[bytes]]) -> Response:
+    """A picture that changes only with the version and the parameters, so both make its ETag (RFC 9110, 8.8.3)."""
+    manifest = service_of(request).model.manifest
+    told = f"{request.url.path} {part!r} {manifest.version} {[file.sha256 for file in manifest.files]}"
+    etag = f'"{hashlib.sha256(told.encode()).hexdigest()[:24]}"'
+    headers = {"etag": etag, "cache-control": "no-cache", "x-model-version": str(manifest.version)}
+    if _matches(request.headers.get("if-none-match", ""), etag):
+        return Response(status_code=304, headers=headers)
+    return Response(await draw(), headers=headers, media_type=PNG)
+
+
+def _matches(header: str, etag: str) -> bool:
+    """Whether If-None-Match holds this entity tag, compared weakly (RFC 9110, 13.1.2)."""
+    return header.strip() == "*" or etag in (tag.strip().removeprefix("W/") for tag in header.split(","))

@@ -1,0 +1,210 @@
+"""Requests to the service's terms: query strings, and bodies by their content type."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+from fastapi import Request
+from pydantic import BaseModel, ValidationError
+from starlette.exceptions import HTTPException
+
+from app import npy
+from app.errors import (
+    EmptyBody,
+    InvalidImage,
+    InvalidLatent,
+    InvalidParameter,
+    MalformedBody,
+    UnsupportedMediaType,
+)
+from app.images import MEDIA_TYPES, FloatArray
+from app.schemas import EncodeRequest, GenerateRequest, rejection
+from app.service import Service, Source
+
+M = TypeVar("M", bound=BaseModel)
+
+JSON = "application/json"
+MULTIPART = "multipart/form-data"
+IMAGE_TYPES = (*MEDIA_TYPES, MULTIPART, JSON, npy.MEDIA_TYPE)
+LATENT_TYPES = (JSON, npy.MEDIA_TYPE)
+
+
+def service_of(request: Request) -> Service:
+    """The service of this application."""
+    service: Service = request.app.state.service
+    return service
+
+
+def query(request: Request, model: type[M]) -> M:
+    """The query string as `model`.
+
+    Raises:
+        InvalidParameter: a parameter is unknown or out of range.
+    """
+    try:
+        return model.model_validate(dict(request.query_params))
+    except ValidationError as exc:
+        known = ", ".join(model.model_fields) or "none"
+        raise InvalidParameter(f"{rejection(exc.errors())}. Parameters: {known}.") from exc
+
+
+async def sources(request: Request, max_images: int) -> list[Source]:
+    """The images of a body of any type that encoding reads, in order.
+
+    Raises:
+        UnsupportedMediaType, EmptyBody, MalformedBody, InvalidImage, InvalidParameter: each with its sentence.
+    """
+    kind = _content_type(request)
+    if kind not in IMAGE_TYPES:
+        raise _unsupported(kind, IMAGE_TYPES)
+    if kind == MULTIPART:
+        found = await _image_parts(request, max_images)
+    elif kind == JSON:
+        found = _json_images(await _body(request))
+    elif kind == npy.MEDIA_TYPE:
+        found = [images_from_npy(await _body(request))]
+    else:
+        found = [await _body(request)]
+    if len(found) > max_images:
+        raise InvalidImage(f"There are {len(found)} pictures; at most {max_images} are taken in one request.")
+    return found
+
+
+async def latents(request: Request, latent_dim: int, max_rows: int) -> FloatArray:
+    """The latent vectors that a body gives or asks to draw; float32 (n, d).
+
+    Raises:
+        UnsupportedMediaType, EmptyBody, MalformedBody, InvalidLatent, InvalidParameter: each with its sentence.
+    """
+    kind = _content_type(request)
+    if kind not in LATENT_TYPES:
+        raise _unsupported(kind, LATENT_TYPES)
+    body = await _body(request)
+    if kind == npy.MEDIA_TYPE:
+        return latents_from_npy(body, latent_dim)
+    try:
+        wanted = GenerateRequest.model_validate_json(body)
+    except ValidationError as exc:
+        raise _refused(exc, f"z must be {latent_dim} finite numbers, or a list of such lists") from exc
+    if wanted.sample is not None:
+        if wanted.sample > max_rows:
+            raise InvalidParameter(f"sample is {wanted.sample}; at most {max_rows} are drawn in one request.")
+        return draw(wanted.sample, latent_dim, wanted.seed)
+    return _latent_array(wanted.z or [], latent_dim)
+
+
+def draw(n: int, latent_dim: int, seed: int | None) -> FloatArray:
+    """N draws from the prior N(0, I), float32 (n, d); equal seeds give equal draws."""
+    return np.random.default_rng(seed).standard_normal((n, latent_dim), np.float32)
+
+
+def _latent_array(z: list[Any], latent_dim: int) -> FloatArray:
+    rows = z if z and isinstance(z[0], list) else [z]
+    for i, row in enumerate(rows):
+        if len(row) != latent_dim:
+            where = f"z[{i}]" if rows is z else "z"
+            raise InvalidLatent(f"{where} has {len(row)} numbers; this model's latent vectors have {latent_dim}.")
+    return np.asarray(rows, np.float32)
+
+
+def latents_from_npy(body: bytes, latent_dim: int) -> FloatArray:
+    """An npy body as latent vectors, float32 (n, d)."""
+    array = npy.loads(body)
+    if array.dtype.kind not in "fiu":
+        raise InvalidLatent(f"z must be an array of numbers; got {array.dtype}.")
+    if array.ndim != 2 or array.shape[1] != latent_dim:
+        raise InvalidLatent(f"z must have the shape (n, {latent_dim}); got {array.shape}.")
+    if not (np.abs(array) <= 1e6).all():
+        raise InvalidLatent("z must be finite, and no coordinate beyond a million.")
+    return array.astype(np.float32)
+
+
+def images_from_npy(body: bytes) -> FloatArray:
+    """An npy body as images in [0, 1], float32 (n, h, w): uint8 is divided by 255, floats are taken as they are."""
+    array = npy.loads(body)
+    if array.ndim == 2:
+        array = array[np.newaxis]
+    if array.ndim != 3:
+        raise InvalidImage(f"An array of images has the shape (n, height, width); got {array.shape}.")
+    if array.dtype == np.uint8:
+        return array.astype(np.float32) / np.float32(255)
+    if array.dtype.kind != "f":
+        raise InvalidImage(f"An array of images is uint8 (0 .. 255) or float (0 .. 1); got {array.dtype}.")
+    return _unit_interval(array)
+
+
+def _unit_interval(array: npt.NDArray[Any]) -> FloatArray:
+    if not ((array >= 0) & (array <= 1)).all():  # NaN fails both
+        raise InvalidImage("Float images have values in 0 .. 1; for 0 .. 255 send uint8.")
+    return array.astype(np.float32)
+
+
+def _json_images(body: bytes) -> list[Source]:
+    try:
+        wanted = EncodeRequest.model_validate_json(body)
+    except ValidationError as exc:
+        raise _refused(exc, "send base64 pictures, or rows of numbers") from exc
+    return [_from_base64(item) if isinstance(item, str) else _from_rows(item) for item in wanted.images]
+
+
+def _from_base64(text: str) -> bytes:
+    head, comma, tail = text.partition(",")
+    encoded = tail if comma and head.startswith("data:") else text
+    try:
+        return base64.b64decode(encoded, validate=True)
+    except (binascii.Error, ValueError) as exc:
+        raise InvalidImage("A string among the images is not base64 (RFC 4648) of a picture file.") from exc
+
+
+def _from_rows(rows: list[list[float]]) -> FloatArray:
+    if len({len(row) for row in rows}) != 1:
+        raise InvalidImage("The rows of an image must all have the same length.")
+    image = np.asarray([rows], np.float32)
+    return image / np.float32(255) if image.max(initial=0) > 1 else image
+
+
+async def _image_parts(request: Request, max_images: int) -> list[Source]:
+    try:
+        async with request.form(max_files=max_images, max_fields=8) as form:
+            others = sorted({name for name in form if name != "image"})
+            if others:
+                raise InvalidParameter(f"Unknown form fields: {', '.join(others)}. Name each picture 'image'.")
+            parts = form.getlist("image")
+            texts = [part for part in parts if isinstance(part, str)]
+            files = [await part.read() for part in parts if not isinstance(part, str)]
+    except HTTPException as exc:  # Starlette's own form of a multipart error
+        raise MalformedBody(f"The multipart body does not parse: {exc.detail}") from exc
+    if texts:
+        raise InvalidImage("The part 'image' is text, not a file. With curl: -F image=@digit.png")
+    if not files:
+        raise EmptyBody("The form has no part named 'image'. With curl: -F image=@digit.png")
+    return list(files)
+
+
+async def _body(request: Request) -> bytes:
+    body = await request.body()
+    if not body:
+        raise EmptyBody("The body is empty. /docs shows what this route reads.")
+    return body
+
+
+def _content_type(request: Request) -> str:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def _unsupported(kind: str, known: tuple[str, ...]) -> UnsupportedMediaType:
+    got = f"The content type {kind[:80]!r} is not read here" if kind else "The content type is missing"
+    return UnsupportedMediaType(f"{got}. Send one of: {', '.join(known)}.")
+
+
+def _refused(exc: ValidationError, hint: str) -> MalformedBody | InvalidLatent | InvalidParameter:
+    """Pydantic's verdict on a JSON body as an error of ours."""
+    errors = exc.errors()
+    if errors[0]["type"] == "json_invalid":
+        return MalformedBody(f"The body is not JSON: {errors[0]['msg'].removeprefix('Invalid JSON: ')}.")
+    kind = InvalidLatent if errors[0]["loc"][:1] == ("z",) else InvalidParameter
+    return kind(f"{rejection(list(errors))}; {hint}.")

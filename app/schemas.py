@@ -1,0 +1,157 @@
+"""The bodies and query strings of the HTTP surface, as pydantic models; the OpenAPI document is made of them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from app.preparation import Fit, Invert
+
+# Finite as float32 and far beyond the prior: larger coordinates only overflow inside the generator.
+Coordinate = Annotated[float, Field(strict=True, allow_inf_nan=False, ge=-1e6, le=1e6)]
+Grey = Annotated[float, Field(strict=True, allow_inf_nan=False, ge=0, le=255)]
+Vector = list[Coordinate]
+Rows = list[list[Grey]]
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class _Query(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class EncodeRequest(_Body):
+    """Images to encode, as JSON."""
+
+    images: list[str | Rows] = Field(
+        min_length=1,
+        description="Each a picture file in base64 (a data: URL is fine), or rows of pixels of the model's size: "
+        "numbers of 0 .. 1, or of 0 .. 255 if any is above 1, light strokes on dark.",
+    )
+
+
+class GenerateRequest(_Body):
+    """What to generate: exactly one of `z` and `sample`."""
+
+    z: Vector | list[Vector] | None = Field(
+        None, description="One latent vector, or a list of them.", examples=[[0.0, 0.0]]
+    )
+    sample: Annotated[int, Field(ge=1)] | None = Field(None, description="So many draws from the prior N(0, I).")
+    seed: Annotated[int, Field(ge=0, lt=2**64)] | None = Field(
+        None, description="Makes the draws repeatable; with `sample` only."
+    )
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if (self.z is None) == (self.sample is None):
+            raise ValueError('give exactly one of "z" and "sample"')
+        if self.seed is not None and self.sample is None:
+            raise ValueError('"seed" goes with "sample"')
+        return self
+
+
+class PreparationQuery(_Query):
+    """How pictures are made digits. Arrays and rows of pixels are taken as they are."""
+
+    invert: Invert = Field("auto", description="Turn dark-on-light round; auto judges by the border.")
+    fit: Fit = Field("auto", description="Cut out and centre the digit unless the picture has the model's size.")
+
+
+class SheetQuery(_Query):
+    """How generated digits are laid out in a PNG."""
+
+    columns: int | None = Field(None, ge=1, description="Digits in a row; by default about square.")
+    scale: int = Field(1, ge=1, description="Pixels per pixel.")
+
+
+class ReconstructQuery(PreparationQuery):
+    """How pictures are prepared and the pairs enlarged."""
+
+    scale: int = Field(1, ge=1, description="Pixels per pixel.")
+
+
+class ManifoldQuery(_Query):
+    """Which part of the latent plane to show."""
+
+    n: int = Field(15, ge=1, description="Digits along each side.")
+    scale: int = Field(1, ge=1, description="Pixels per pixel.")
+    low: float = Field(0.05, gt=0, lt=1, description="Quantile of N(0, 1) at the left and the top.")
+    high: float = Field(0.95, gt=0, lt=1, description="Quantile of N(0, 1) at the right and the bottom.")
+    dims: str = Field(
+        "0,1",
+        pattern=r"^\d{1,4},\d{1,4}$",
+        description="The two latent coordinates that vary, across and down.",
+    )
+
+    @model_validator(mode="after")
+    def _low_is_lower(self) -> Self:
+        if self.low >= self.high:
+            raise ValueError("low must be less than high")
+        return self
+
+    @property
+    def axes(self) -> tuple[int, int]:
+        """`dims` as numbers."""
+        across, down = self.dims.split(",")
+        return int(across), int(down)
+
+
+class NoQuery(_Query):
+    """The route takes no query parameters."""
+
+
+class EncodeResponse(BaseModel):
+    """The posterior of every image, in the order sent."""
+
+    model_version: int
+    z_mean: list[list[float]]
+    z_log_var: list[list[float]]
+
+
+class GenerateResponse(BaseModel):
+    """Digits as PNG files in base64."""
+
+    model_version: int
+    z: list[list[float]] = Field(description="What each digit was generated from, in float32.")
+    images: list[str]
+
+
+class ReconstructResponse(BaseModel):
+    """How well the model knows each image; `loss` is the anomaly score, in nats."""
+
+    model_version: int
+    z_mean: list[list[float]]
+    z_log_var: list[list[float]]
+    reconstruction: list[str] = Field(description="PNG files in base64, generated at z_mean.")
+    xent: list[float] = Field(description="Cross-entropy of image and reconstruction, summed over the pixels.")
+    kl: list[float] = Field(description="KL divergence of the posterior from the prior.")
+    loss: list[float] = Field(description="xent + kl.")
+
+
+class Problem(BaseModel):
+    """Every error, as RFC 9457 has it."""
+
+    type: str = Field(description="A URN that ends in the code.")
+    title: str
+    status: int
+    detail: str = Field(description="What was wrong and what would be right.")
+    code: str = Field(description="Stable, for programs.")
+
+    model_config = ConfigDict(json_schema_extra={"examples": []})
+
+
+class State(BaseModel):
+    """The answer of a probe."""
+
+    status: str
+
+
+def rejection(errors: list[Any]) -> str:
+    """The most telling of pydantic's errors in a few words: the one that got deepest into the value."""
+    error = max(errors, key=lambda e: len(e["loc"]))
+    where = ".".join(str(part) for part in error["loc"] if not (isinstance(part, str) and "[" in part))
+    message = str(error["msg"]).removeprefix("Value error, ")
+    return f"{where}: {message}" if where else message

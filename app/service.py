@@ -1,0 +1,191 @@
+"""Orders the steps of encoding, generating, reconstructing and the manifold.
+
+routes -> Service -> images and preparation (pictures), batching (the model) -> results for routes to represent.
+Knows the engine's interface, not the engine, and nothing of HTTP.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+from cachetools import LRUCache
+
+from app import images, manifold
+from app.batching import Batcher
+from app.engine import Engine, Posterior
+from app.errors import InvalidImage, InvalidLatent, InvalidParameter
+from app.images import ByteArray, FloatArray
+from app.manifest import Manifest
+from app.preparation import Fit, Invert, prepare
+from app.settings import Settings
+
+T = TypeVar("T")
+
+# A picture file, or images (n, h, w) that are pixels already.
+Source = bytes | FloatArray
+
+MANIFOLD_CACHE_BYTES = 32 * 2**20
+
+
+@dataclass(frozen=True)
+class ServedModel:
+    """One loaded version."""
+
+    manifest: Manifest
+    engine: Engine
+    latent_picture: bytes | None  # the report's latent.png
+
+    @property
+    def version(self) -> int:
+        """Its number in the store."""
+        return self.manifest.version
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """What the model makes of images, and what that costs in nats per image."""
+
+    images: FloatArray  # (n, h, w), as the encoder saw them
+    reconstruction: FloatArray  # (n, h, w), generated at z_mean
+    posterior: Posterior
+    xent: FloatArray  # (n,)
+    kl: FloatArray  # (n,)
+
+
+class Service:
+    """One model and the ways to use it. Every method may be called by many requests at once."""
+
+    def __init__(self, model: ServedModel, settings: Settings) -> None:
+        self.model = model
+        self.settings = settings
+        self._batcher = Batcher(settings.max_batch, settings.max_queue, settings.request_timeout_s)
+        self._pictures = ThreadPoolExecutor(2, thread_name_prefix="pictures")
+        self._manifolds: LRUCache[tuple[object, ...], bytes] = LRUCache(MANIFOLD_CACHE_BYTES, len)
+
+    async def encode(self, sources: Sequence[Source], invert: Invert, fit: Fit) -> Posterior:
+        """The posterior of every image, in order.
+
+        Raises:
+            InvalidImage, ImageTooLarge: of the first source that cannot be used.
+            Unavailable, EngineError: see Batcher.submit.
+        """
+        return await self._posterior(await self._prepare(sources, invert, fit))
+
+    async def generate(self, z: FloatArray) -> ByteArray:
+        """Grey levels (n, h, w) for latent vectors (n, d)."""
+        (levels,) = await self._batcher.submit(self.model.engine.render, self._checked(z))
+        return levels
+
+    async def reconstruct(self, sources: Sequence[Source], invert: Invert, fit: Fit) -> Reconstruction:
+        """Every image through encoder and generator, and its loss at z_mean."""
+        seen = await self._prepare(sources, invert, fit)
+        posterior = await self._posterior(seen)
+        (again,) = await self._batcher.submit(self.model.engine.generate, posterior.z_mean)
+        return Reconstruction(seen, again, posterior, _xent(seen, again), _kl(posterior))
+
+    async def manifold(self, n: int, scale: int, low: float, high: float, dims: tuple[int, int]) -> bytes:
+        """The notebook's figure as a PNG of n * h * scale pixels a side; equal requests share one picture."""
+        self._check_manifold(n, scale, dims)
+        key = (self.model.version, n, scale, low, high, dims)
+        if (ready := self._manifolds.get(key)) is not None:
+            return ready
+        z = manifold.latents(manifold.grid(n, low, high), self.model.engine.latent_dim, dims)
+        digits = await self.generate(z)
+        png = await self._off_loop(lambda: self.picture(digits, n, scale))
+        if len(png) <= MANIFOLD_CACHE_BYTES // 8:
+            self._manifolds[key] = png
+        return png
+
+    def picture(self, digits: ByteArray, columns: int | None, scale: int) -> bytes:
+        """A contact sheet of digits (n, h, w) as a PNG."""
+        if scale > self.settings.max_scale:
+            raise InvalidParameter(f"scale is {scale}; at most {self.settings.max_scale} is drawn.")
+        if columns is not None and columns > len(digits):
+            raise InvalidParameter(f"columns is {columns}, but there are {len(digits)} digits.")
+        sheet = images.contact_sheet(digits, columns)
+        return images.encode_png(images.enlarge(sheet, scale, self.settings.max_picture_pixels))
+
+    async def picture_off_loop(self, digits: ByteArray, columns: int | None, scale: int) -> bytes:
+        """As `picture`, in a thread once it is more than a moment's work."""
+        if len(digits) * scale * scale <= 4:
+            return self.picture(digits, columns, scale)
+        return await self._off_loop(lambda: self.picture(digits, columns, scale))
+
+    async def close(self) -> None:
+        """Answer what waits, then free the model."""
+        await self._batcher.close()
+        self._pictures.shutdown()
+        self.model.engine.close()
+
+    async def _off_loop(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._pictures, work)
+
+    async def _posterior(self, batch: FloatArray) -> Posterior:
+        return Posterior(*await self._batcher.submit(self.model.engine.encode, batch))
+
+    async def _prepare(self, sources: Sequence[Source], invert: Invert, fit: Fit) -> FloatArray:
+        """All sources as one batch (n, h, w)."""
+        shape = self.model.engine.image_shape
+        read = [
+            images.open_picture(source, self.settings.max_image_pixels)
+            if isinstance(source, bytes)
+            else self._pixels(source, invert)
+            for source in sources
+        ]
+
+        def finish() -> FloatArray:
+            parts = [
+                part if isinstance(part, np.ndarray) else prepare(images.decode(part), shape, invert, fit)[np.newaxis]
+                for part in read
+            ]
+            return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+        quick = len(read) <= 4 and all(
+            isinstance(part, np.ndarray) or (part.height, part.width) == shape for part in read
+        )
+        batch = finish() if quick else await self._off_loop(finish)
+        if len(batch) > self.settings.max_rows:
+            raise InvalidImage(f"There are {len(batch)} images; at most {self.settings.max_rows} are taken.")
+        return batch
+
+    def _pixels(self, array: FloatArray, invert: Invert) -> FloatArray:
+        shape = self.model.engine.image_shape
+        if array.shape[1:] != shape or not len(array):
+            raise InvalidImage(f"Images of pixels must have the shape (n, {shape[0]}, {shape[1]}), n at least 1.")
+        return 1 - array if invert == "true" else array
+
+    def _checked(self, z: FloatArray) -> FloatArray:
+        d = self.model.engine.latent_dim
+        if z.ndim != 2 or z.shape[1] != d or not len(z):
+            raise InvalidLatent(f"A latent vector of this model is {d} numbers; got the shape {z.shape}.")
+        if len(z) > max(self.settings.max_rows, self.settings.max_manifold_n**2):
+            raise InvalidLatent(f"There are {len(z)} latent vectors; at most {self.settings.max_rows} are taken.")
+        return z
+
+    def _check_manifold(self, n: int, scale: int, dims: tuple[int, int]) -> None:
+        if n > self.settings.max_manifold_n:
+            raise InvalidParameter(f"n is {n}; at most {self.settings.max_manifold_n} digits a side are drawn.")
+        if scale > self.settings.max_scale:
+            raise InvalidParameter(f"scale is {scale}; at most {self.settings.max_scale} is drawn.")
+        d = self.model.engine.latent_dim
+        if max(dims) >= d or dims[0] == dims[1]:
+            raise InvalidParameter(f"dims must be two different coordinates of 0 .. {d - 1}.")
+
+
+def _xent(images: FloatArray, reconstruction: FloatArray) -> FloatArray:
+    """Cross-entropy in nats, summed over the pixels; (n, h, w) twice to (n,)."""
+    p = np.clip(reconstruction.astype(np.float64), 1e-7, 1 - 1e-7)
+    nats = -(images * np.log(p) + (1 - images) * np.log1p(-p))
+    return np.asarray(nats.sum((1, 2)), np.float32)
+
+
+def _kl(posterior: Posterior) -> FloatArray:
+    """KL(q(z | image) || N(0, I)) in nats; (n,). Kingma and Welling (2013), appendix B."""
+    z_mean, z_log_var = (array.astype(np.float64) for array in posterior)
+    nats = -0.5 * (1 + z_log_var - z_mean**2 - np.exp(z_log_var)).sum(1)
+    return np.asarray(nats, np.float32)

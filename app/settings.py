@@ -1,0 +1,55 @@
+"""What an operator can set. Read once from the environment by main, then passed in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Self
+
+from pydantic import Field, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """The service's settings; each is the environment variable VAE_<NAME>, in capitals.
+
+    Raises:
+        pydantic.ValidationError: if a variable does not parse or is out of range.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="VAE_", frozen=True, extra="ignore")
+
+    model_store: Path = Field(Path("model_store"), description="Folder of published versions, read only.")
+    model_version: int | None = Field(None, ge=1, description="Serve this version; unset, the newest one of the store.")
+    max_body_bytes: int = Field(
+        16 * 2**20, ge=1024, description="Largest request body, in bytes; more is refused with 413."
+    )
+    max_image_pixels: int = Field(
+        32_000_000, ge=784, description="Largest picture, in pixels, checked before it is decoded."
+    )
+    max_images: int = Field(256, ge=1, description="Most picture files in one request.")
+    max_rows: int = Field(
+        4096, ge=1, description="Most latent vectors or array images in one request, and most prior samples."
+    )
+    max_manifold_n: int = Field(64, ge=2, description="Most digits along one side of the manifold.")
+    max_scale: int = Field(16, ge=1, description="Largest enlargement of a digit in a picture.")
+    max_picture_pixels: int = Field(
+        16_000_000, ge=784, description="Largest picture that is made, in pixels (manifold, contact sheet)."
+    )
+    max_batch: int = Field(256, ge=1, description="Most rows of one model call.")
+    max_queue: int = Field(8192, ge=1, description="Most rows that may wait for the model; beyond it requests get 503.")
+    request_timeout_s: float = Field(
+        30.0, gt=0, description="Longest time, in seconds, that a request may wait for the model."
+    )
+    intra_op_threads: int = Field(
+        1, ge=0, description="Threads of one model operation on the CPU; 0 leaves it to TensorFlow."
+    )
+    shutdown_grace_s: int = Field(
+        20, ge=1, description="Longest time, in seconds, that requests in flight may take once told to stop."
+    )
+    log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="Least level logged.")
+
+    @model_validator(mode="after")
+    def _a_full_request_fits_the_queue(self) -> Self:
+        if self.max_queue < max(self.max_rows, self.max_manifold_n**2):
+            raise ValueError("max_queue must be at least max_rows and max_manifold_n squared")
+        return self

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+
+from app.main import create_app
+from app.settings import Settings
+from tests.fakes import FakeEngine, publish_fake
+
+# What an operator sets in the environment must not decide what the tests see.
+for name in [name for name in os.environ if name.startswith("VAE_") and name != "VAE_MNIST"]:
+    del os.environ[name]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    """A store with one published version."""
+    root = tmp_path / "store"
+    publish_fake(root)
+    return root
+
+
+@pytest.fixture
+def engine() -> FakeEngine:
+    return FakeEngine()
+
+
+@pytest.fixture
+def settings(store: Path) -> Settings:
+    return Settings(model_store=store, max_body_bytes=2**20, max_image_pixels=2_000_000, request_timeout_s=5)
+
+
+@pytest.fixture
+async def client(settings: Settings, engine: FakeEngine) -> AsyncIterator[httpx.AsyncClient]:
+    """The whole application in this process, on the fake engine."""
+    app = create_app(settings, lambda stored, settings: engine)
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://service") as client,
+    ):
+        yield client
+
+
+@pytest.fixture
+def digit() -> np.ndarray:
+    """A drawn seven as MNIST has its digits: uint8 (28, 28), light on dark, 20 pixels tall, centred by mass."""
+    image = np.zeros((28, 28), np.uint8)
+    image[4:7, 7:21] = 250
+    for row in range(7, 24):
+        right = 20 - (row - 6) // 2
+        image[row, right - 3 : right] = 230
+    y, x = np.mgrid[:28, :28]
+    shift = [round(14 - (image * axis).sum() / image.sum()) for axis in (y, x)]
+    return np.roll(image, shift, (0, 1))

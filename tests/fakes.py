@@ -1,0 +1,93 @@
+"""An engine whose arithmetic a test can predict, and a store with a version that it pretends to come from."""
+
+from __future__ import annotations
+
+import threading
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from app.engine import Posterior
+from app.images import ByteArray, FloatArray
+from app.manifest import DataRecord, Manifest, StoredFile
+from training.publish import publish
+
+D = 2
+SHAPE = (28, 28)
+
+
+class FakeEngine:
+    """z_mean is (mean of the left half, mean of the right half); generating paints the halves 0.5 + z / 10."""
+
+    latent_dim = D
+    image_shape = SHAPE
+
+    def __init__(self) -> None:
+        self.batches: list[int] = []  # rows of every call
+        self.threads: set[str] = set()
+        self.warm = False
+        self.closed = False
+        self.gate: threading.Event | None = None  # calls wait for it
+
+    def encode(self, images: FloatArray) -> Posterior:
+        self._note(images)
+        halves = np.stack([images[:, :, :14].mean((1, 2)), images[:, :, 14:].mean((1, 2))], 1)
+        return Posterior(halves.astype(np.float32), np.full((len(images), D), -1, np.float32))
+
+    def generate(self, z: FloatArray) -> tuple[FloatArray]:
+        self._note(z)
+        if (z == 666).any():
+            raise RuntimeError("this z breaks the model")
+        return (paint(z),)
+
+    def render(self, z: FloatArray) -> tuple[ByteArray]:
+        (images,) = self.generate(z)
+        return (np.rint(images * 255).astype(np.uint8),)
+
+    def warm_up(self) -> None:
+        self.warm = True
+
+    def close(self) -> None:
+        self.closed = True
+
+    def _note(self, batch: FloatArray) -> None:
+        self.batches.append(len(batch))
+        self.threads.add(threading.current_thread().name)
+        if self.gate:
+            self.gate.wait(10)
+
+
+def paint(z: FloatArray) -> FloatArray:
+    """What the fake generator makes of z."""
+    halves = np.clip(np.float32(0.5) + z.astype(np.float32) / 10, 0, 1)
+    return np.repeat(halves, 14, 1)[:, np.newaxis, :].repeat(28, 1).astype(np.float32)
+
+
+def stage_fake(folder: Path) -> None:
+    """Files that stand for a pair of SavedModels and a report."""
+    for part in ("encoder", "generator"):
+        (folder / part / "variables").mkdir(parents=True)
+        (folder / part / "saved_model.pb").write_bytes(part.encode())
+        (folder / part / "variables" / "variables.index").write_bytes(b"weights")
+    (folder / "reports").mkdir()
+    (folder / "reports" / "latent.png").write_bytes(b"\x89PNG a latent plot")
+
+
+def fake_manifest(version: int, files: list[StoredFile]) -> Manifest:
+    return Manifest(
+        version=version,
+        created=datetime(2026, 1, 2, tzinfo=UTC),
+        latent_dim=D,
+        image_shape=SHAPE,
+        training={"preset": "fake"},
+        data=DataRecord(name="fake", arrays={}, sha256="0" * 64, train_images=2, test_images=1),
+        seed=0,
+        packages={},
+        measures={"test_loss": 1.0},
+        files=files,
+    )
+
+
+def publish_fake(store: Path) -> int:
+    return publish(store, stage_fake, fake_manifest)

@@ -1,0 +1,28 @@
+"""Picture files made on the spot."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+
+def file_of(picture: Image.Image | np.ndarray, kind: str = "PNG", **options: Any) -> bytes:
+    out = io.BytesIO()
+    image = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
+    image.save(out, kind, **options)
+    return out.getvalue()
+
+
+def on_paper(digit: np.ndarray, side: int = 190, corner: tuple[int, int] = (80, 40)) -> Image.Image:
+    """The digit as ink on a white sheet of 300 x 400, off centre."""
+    sheet = Image.new("L", (300, 400), 255)
+    sheet.paste(Image.fromarray(255 - digit).resize((side, side), Image.Resampling.BICUBIC), corner)
+    return sheet
+
+
+def bomb(side: int = 20_000) -> bytes:
+    """A PNG of side x side black pixels in a few kilobytes."""
+    return file_of(Image.new("1", (side, side)), optimize=True)

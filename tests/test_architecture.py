@@ -1,0 +1,70 @@
+"""The directions of imports, and that nothing heavy happens at import."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+MODULES = sorted([*(ROOT / "app").rglob("*.py"), *(ROOT / "training").rglob("*.py")])
+
+# What each layer of app may see of app; whoever is not listed here may see errors and images only.
+ALLOWED = {
+    "app.main": {"*"},
+    "app.serve": {"app.settings", "app.store", "app.errors"},
+    "app.service": {"app.batching", "app.images", "app.preparation", "app.manifold", "app.engine", "app.errors",
+                    "app.manifest", "app.settings"},
+    "app.savedmodel": {"app.engine", "app.errors", "app.images", "app.store"},
+    "app.store": {"app.errors", "app.manifest"},
+    "app.schemas": {"app.preparation"},
+    "app.routes": {"app.service", "app.schemas", "app.errors", "app.images", "app.npy", "app.manifest", "app.problems",
+                   "app.routes"},
+}  # fmt: skip
+DEFAULT = {"app.errors", "app.images"}
+TRAINING = {"app.store", "app.images", "app.manifold", "app.errors", "app.manifest", "app.preparation"}
+
+
+def name_of(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def imports_of(path: Path) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            inner = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {name if (ROOT / f"{name.replace('.', '/')}.py").exists() else node.module for name in inner}
+    return found
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_imports_point_one_way(path):
+    name = name_of(path)
+    seen = imports_of(path)
+    ours = {each for each in seen if each.split(".")[0] in ("app", "training")}
+    if name.startswith("training"):
+        foreign = {each for each in ours if each.startswith("app")}
+        assert foreign <= TRAINING
+        return
+    assert not {each for each in ours if each.startswith("training")}
+    allowed = ALLOWED.get(name) or ALLOWED.get(name.rpartition(".")[0]) or DEFAULT
+    if "*" not in allowed:
+        assert {each for each in ours if not any(each == a or each.startswith(a + ".") for a in allowed)} == set()
+    if name != "app.savedmodel":
+        assert "tensorflow" not in {each.split(".")[0] for each in seen}
+
+
+@pytest.mark.parametrize("module", ["app.main", "app.savedmodel", "training.__main__", "training.train"])
+def test_importing_a_module_imports_nothing_heavy(module):
+    code = (
+        f"import sys, {module}; "
+        "print([name for name in ('tensorflow', 'keras', 'matplotlib', 'sklearn', 'scipy') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,39 @@
+"""The training branch of the exception tree in app/errors.py.
+
+TrainingError            training-error
+├── DataError            data-error       a data set that is missing, unreachable or not what it should be
+├── Diverged             diverged         the loss is no longer a number
+└── PublishError         publish-error    the store cannot be written, or an export differs from its model
+"""
+
+from __future__ import annotations
+
+from app.errors import DigitVaeError
+
+
+class TrainingError(DigitVaeError):
+    """Training or publishing cannot go on."""
+
+    code = "training-error"
+    title = "Training error"
+
+
+class DataError(TrainingError):
+    """A data set that is missing, unreachable or not what it should be."""
+
+    code = "data-error"
+    title = "Data error"
+
+
+class Diverged(TrainingError):
+    """The loss is no longer a number."""
+
+    code = "diverged"
+    title = "Diverged"
+
+
+class PublishError(TrainingError):
+    """The store cannot be written, or an exported model differs from the trained one."""
+
+    code = "publish-error"
+    title = "Publish error"

@@ -1,0 +1,90 @@
+"""The command line of training, as a person calls it: bad input is one line and a non-zero exit."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from app.store import ModelStore
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def training(*arguments, **environment):
+    return subprocess.Popen(
+        [sys.executable, "-m", "training", *map(str, arguments)],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def failure(*arguments, **environment):
+    with training(*arguments, **environment) as process:
+        _, errors = process.communicate(timeout=300)
+    lines = [line for line in errors.splitlines() if line.startswith("error:")]
+    assert process.returncode == 1
+    assert "Traceback" not in errors
+    assert len(lines) == 1
+    return lines[0]
+
+
+def saved(path, **arrays):
+    x, y = np.zeros((40, 28, 28), np.uint8), np.zeros(40, np.uint8)
+    whole = {"x_train": x, "y_train": y, "x_test": x, "y_test": y} | arrays
+    np.savez(path, **{name: array for name, array in whole.items() if array is not None})
+    return path
+
+
+def test_bad_data_and_a_bad_store_are_one_line(tmp_path):
+    store = tmp_path / "store"
+    cases = [
+        (("--data", tmp_path / "missing.npz"), "There is no data set"),
+        (("--data", saved(tmp_path / "a.npz", y_train=None)), "lacks y_train"),
+        (("--data", saved(tmp_path / "b.npz", x_train=np.zeros((40, 784), np.uint8))), "n, height, width"),
+        (("--data", saved(tmp_path / "c.npz"), "--batch-size", 0), "batch-size"),
+    ]
+    for arguments, words in cases:
+        assert words in failure(*arguments, "--store", store)
+    assert ModelStore(store).versions() == []
+    assert "cannot be written" in failure("--data", "mnist-5k", "--store", tmp_path / "a.npz")
+
+
+@pytest.mark.slow
+def test_without_a_network_the_download_says_what_to_do_instead(tmp_path):
+    line = failure(
+        *("--data", "mnist", "--store", tmp_path / "store"),
+        KERAS_HOME=str(tmp_path),
+        VAE_MNIST="",
+        https_proxy="http://127.0.0.1:9",
+        HTTPS_PROXY="http://127.0.0.1:9",
+    )
+    assert "mnist-5k" in line
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 130)])
+def test_an_interrupted_training_publishes_nothing(tmp_path, number, code):
+    with training("--data", "mnist-5k", "--epochs", 100_000, "--store", tmp_path / "store") as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith("epoch"):
+                break
+        time.sleep(0.2)
+        process.send_signal(number)
+        process.stdout.read()
+        assert process.stderr is not None
+        errors = process.stderr.read()
+    assert process.returncode == code
+    assert "nothing was published" in errors
+    assert "Traceback" not in errors
+    assert ModelStore(tmp_path / "store").versions() == []

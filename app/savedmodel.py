@@ -119,15 +119,19 @@ class _Graph:
             CorruptVersion: the SavedModel has no such signature, input or output.
         """
         signatures = self._meta.signature_def  # a protobuf map: asking for a missing key would make it
-        found = signatures[name] if name in signatures else None
-        if found is None or set(found.inputs) != {source} or not set(targets) <= set(found.outputs):
+        if name not in signatures or not _fits(signatures[name], source, targets):
             raise CorruptVersion(f"The signature {name}({source}) -> {', '.join(targets)} is missing.")
+        found = signatures[name]
         fetches = [found.outputs[target].name for target in targets]
         return _translated(self._session.make_callable(fetches, [found.inputs[source].name]))
 
     def close(self) -> None:
         """Free the session's memory."""
         self._session.close()
+
+
+def _fits(signature: Any, source: str, targets: tuple[str, ...]) -> bool:
+    return set(signature.inputs) == {source} and set(targets) <= set(signature.outputs)
 
 
 def _translated(run: Callable[[Any], list[Any]]) -> Run:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
+from types import FrameType
+from typing import NoReturn
 
 import uvicorn
 from pydantic import ValidationError
@@ -28,6 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
     except StoreError as exc:
         print(f"error: {exc.detail}", file=sys.stderr)
         return 1
+    signal.signal(signal.SIGTERM, _exit)
     uvicorn.run(
         "app.main:create_app",
         factory=True,
@@ -40,6 +44,11 @@ def main(arguments: list[str] | None = None) -> int:
         timeout_worker_healthcheck=WORKER_START_S,
     )
     return 0
+
+
+def _exit(signum: int, frame: FrameType | None) -> NoReturn:
+    """A stop that was asked for is a success: uvicorn, once it has shut down, raises the signal again."""
+    sys.exit(0)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -103,9 +103,9 @@ def test_an_epoch_sees_every_image_once(digits):
 
 
 def test_training_lowers_the_loss_and_tells_of_every_step(digits):
-    from training.train import train
+    from training.train import Progress, train
 
-    told = []
+    told: list[Progress] = []
     trained = train(SMALL, digits, told.append)
     assert [row.epoch for row in trained.history] == [1, 2, 3]
     assert trained.history[-1].validation.loss < trained.history[0].validation.loss < 500

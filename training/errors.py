@@ -3,6 +3,7 @@
 TrainingError            training-error
 ├── DataError            data-error       a data set that is missing, unreachable or not what it should be
 ├── Diverged             diverged         the loss is no longer a number
+├── StateError           state-error      the state of an interrupted run cannot be saved or read
 └── PublishError         publish-error    the store cannot be written, or an export differs from its model
 """
 
@@ -30,6 +31,13 @@ class Diverged(TrainingError):
 
     code = "diverged"
     title = "Diverged"
+
+
+class StateError(TrainingError):
+    """The state of an interrupted run cannot be saved or read."""
+
+    code = "state-error"
+    title = "State error"
 
 
 class PublishError(TrainingError):

@@ -1,8 +1,8 @@
 """The loop: data and configuration in, a trained autoencoder and its history out.
 
-The images stay in memory as bytes; a whole stretch of steps is one graph, its step compiled by XLA, so that no
-Python runs between steps. Every random number is a function of the seed and the step: shuffling, noise and weights
-are the same in every run, however the run is cut into stretches.
+A run is cut into stretches of steps, each one graph call (steps.py). Between two stretches progress is told, the
+state may be saved, and an interruption is heard. Every random number is a function of the seed and the step, so a run
+that goes on from a saved state gives the weights that the unbroken one would have given, to the last bit.
 """
 
 from __future__ import annotations
@@ -11,35 +11,18 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
 
+from app.images import ByteArray
+from training import seeds
 from training.config import Config
 from training.data import DataSet
-from training.errors import DataError, Diverged
-from training.model import Autoencoder, build, cross_entropy, kl_divergence, sample
+from training.errors import DataError, Diverged, StateError
+from training.history import Epoch
+from training.model import Autoencoder, build
+from training.state import Position, StateFile
+from training.steps import NOTHING, Losses, Steps, compile_losses
 
-STRETCH = 100  # steps of one graph call: a fraction of a second, so that progress shows and Ctrl-C is heard
-
-# What a stateless random draw is for, as the first half of its seed together with the run's seed.
-SHUFFLE, NOISE, VALIDATION = 1, 2, 3
-
-
-class Losses(NamedTuple):
-    """Means over images, in nats: the loss and its two parts."""
-
-    loss: float
-    xent: float
-    kl: float
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """One row of the history."""
-
-    epoch: int  # from 1
-    train: Losses  # over the epoch's batches, as the weights moved
-    validation: Losses  # of the test images, one draw of z each, after the epoch
-    seconds: float  # of the steps, without validation
+STRETCH = 50  # steps of one graph call: a second or less, so that progress shows and Ctrl-C is heard
 
 
 @dataclass(frozen=True)
@@ -48,8 +31,9 @@ class Progress:
 
     step: int
     steps: int
-    running: Losses  # of the current epoch so far
-    finished: Epoch | None  # the epoch that this stretch ended
+    running: Losses  # means of the current epoch so far
+    finished: Epoch | None = None  # the epoch that this stretch ended
+    warning: str = ""
 
 
 @dataclass(frozen=True)
@@ -57,148 +41,114 @@ class Trained:
     """A finished run."""
 
     config: Config
-    model: Autoencoder
+    model: Autoencoder  # the running mean of the weights, where the configuration asks for one
     history: list[Epoch]
 
 
-def train(config: Config, data: DataSet, tell: Callable[[Progress], None] = lambda progress: None) -> Trained:
-    """Train from fresh weights.
+@dataclass(frozen=True)
+class Keeping:
+    """How a run is kept safe."""
+
+    file: StateFile
+    every_s: float = 60.0  # seconds between two saves
+    resume: bool = False  # go on from the last state, if there is one
+
+
+def train(
+    config: Config,
+    data: DataSet,
+    tell: Callable[[Progress], None] = lambda progress: None,
+    keeping: Keeping | None = None,
+) -> Trained:
+    """Train from fresh weights, or from a saved state.
 
     Args:
         config: the run; `limit` is applied here.
         data: validation uses all of its test images and never changes the weights.
         tell: called after every stretch of steps; an exception from it ends the run.
+        keeping: where and how often the state is saved; never by default.
 
     Raises:
         DataError: there are fewer training images than one batch.
         Diverged: the loss is no longer a number.
+        StateError: the state to go on from cannot be read, or is another run's.
     """
-    import tensorflow as tf
-
-    x_train = data.x_train[: config.limit]
-    per_epoch = len(x_train) // config.batch_size
-    if not per_epoch:
-        raise DataError(f"{len(x_train)} training images do not fill a batch of {config.batch_size}.")
-    model = build(config, data.image_shape)
-    stretch = _compile_steps(config, model, tf.constant(x_train))
-    validate = compile_losses(model, tf.constant(data.x_test))
-    history: list[Epoch] = []
-    for epoch in range(config.epochs):
-        total, started = Losses(0.0, 0.0, 0.0), time.perf_counter()
-        for first in range(0, per_epoch, STRETCH):
-            count = min(STRETCH, per_epoch - first)
-            total = Losses(*(a + b for a, b in zip(total, stretch(epoch, first, count), strict=True)))
-            done, finished = first + count, None
-            running = Losses(*(part / done for part in total))
-            if not math.isfinite(running.loss):
-                raise Diverged(f"The loss became {running.loss} in epoch {epoch + 1}. Try a smaller learning rate.")
-            if done == per_epoch:
-                seconds = time.perf_counter() - started
-                finished = Epoch(epoch + 1, running, validate(config.seed, VALIDATION, epoch), seconds)
-                history.append(finished)
-            tell(Progress(epoch * per_epoch + done, config.epochs * per_epoch, running, finished))
-    return Trained(config, model, history)
+    run = _Run(config, data, tell, keeping)
+    run.resume()
+    while run.position.epoch < config.epochs:
+        run.stretch()
+    run.save()  # a publish that fails afterwards can be tried again without training again
+    return Trained(config, run.published, run.position.history)
 
 
-def _compile_steps(config: Config, model: Autoencoder, images: Any) -> Callable[[int, int, int], Losses]:
-    """A function (epoch, first, count) that runs `count` steps of an epoch; sums of the batches' mean losses.
+class _Run:
+    def __init__(
+        self, config: Config, data: DataSet, tell: Callable[[Progress], None], keeping: Keeping | None
+    ) -> None:
+        self.config = config
+        self.images = data.x_train[: config.limit]
+        self.per_epoch = len(self.images) // config.batch_size
+        if not self.per_epoch:
+            raise DataError(f"{len(self.images)} training images do not fill a batch of {config.batch_size}.")
+        self.tell = tell
+        self.keeping = keeping
+        self.position = Position()
+        model = build(config, data.image_shape)
+        average = build(config, data.image_shape) if config.average else None
+        self.published = average or model
+        self.steps = Steps(config, model, average, self.per_epoch)
+        self.validate = compile_losses(self.published, data.x_test)
+        self.saved_at = self.started = time.monotonic()
 
-    Args:
-        config: batch size, noise and optimizer.
-        model: its weights are changed in place.
-        images: uint8 (n, h, w), in device memory for the whole run.
-    """
-    import tensorflow as tf
+    def resume(self) -> None:
+        """Go on from the last state, if that is wanted and there is one."""
+        found = self.keeping.file.load() if self.keeping and self.keeping.resume else None
+        if not found:
+            return
+        self.position, arrays = found
+        variables = self.steps.variables
+        if [array.shape for array in arrays] != [tuple(variable.shape) for variable in variables]:
+            raise StateError("The saved state is that of another network. Remove it to begin anew.")
+        for variable, array in zip(variables, arrays, strict=True):
+            variable.assign(array)
 
-    step = _compile_step(config, model)
-    size = config.batch_size
-    n = images.shape[0]
+    def stretch(self) -> None:
+        """Take the next steps, and tell of them."""
+        at, size = self.position, self.config.batch_size
+        count = min(STRETCH, self.per_epoch - at.batch)
+        order = seeds.order(self.config.seed, at.epoch, len(self.images))
+        chosen = order[at.batch * size : (at.batch + count) * size]
+        batches: ByteArray = self.images[chosen].reshape(count, size, *self.images.shape[1:])
+        total = at.total.plus(self.steps.run(batches, at.epoch, at.batch))
+        running = total.over(at.batch + count)
+        if not math.isfinite(running.loss):
+            raise Diverged(f"The loss became {running.loss} in epoch {at.epoch + 1}. Try a smaller learning rate.")
+        finished = None
+        if at.batch + count == self.per_epoch:
+            finished = self._finish_epoch(running)
+        else:
+            self.position = Position(at.epoch, at.batch + count, total, at.history)
+        step = self.position.epoch * self.per_epoch + self.position.batch
+        due = time.monotonic() - self.saved_at >= (self.keeping.every_s if self.keeping else math.inf)
+        warning = self.save() if due else ""
+        self.tell(Progress(step, self.config.epochs * self.per_epoch, running, finished, warning))
 
-    @tf.function(reduce_retracing=True)
-    def run(epoch: Any, first: Any, count: Any) -> Any:
-        order = tf.random.experimental.stateless_shuffle(tf.range(n), _seed(config.seed, SHUFFLE, epoch, 0))
-        total = tf.zeros(2)
-        for i in tf.range(first, first + count):
-            batch = tf.gather(images, order[i * size : (i + 1) * size])  # (b, h, w)
-            batch = tf.ensure_shape(batch, (size, *images.shape[1:]))
-            total += step(batch, _seed(config.seed, NOISE, epoch, i))
-        return total
+    def _finish_epoch(self, running: Losses) -> Epoch:
+        epoch, history = self.position.epoch, self.position.history
+        seconds = time.monotonic() - self.started
+        row = Epoch(epoch + 1, running, self.validate(self.config.seed, seeds.VALIDATION, epoch), seconds)
+        self.position = Position(epoch + 1, 0, NOTHING, [*history, row])
+        self.started = time.monotonic()
+        return row
 
-    def stretch(epoch: int, first: int, count: int) -> Losses:
-        xent, kl = run(*(tf.constant(number, tf.int32) for number in (epoch, first, count))).numpy().tolist()
-        return Losses(xent + kl, xent, kl)
-
-    return stretch
-
-
-def _compile_step(config: Config, model: Autoencoder) -> Callable[[Any, Any], Any]:
-    """One step of the optimizer on a batch uint8 (b, h, w): its mean cross-entropy and KL divergence, (2,)."""
-    import tensorflow as tf
-
-    optimizer = _optimizer(config)
-    optimizer.build(model.trainable_variables)
-
-    @tf.function(jit_compile=True)
-    def step(batch: Any, seed: Any) -> Any:
-        with tf.GradientTape() as tape:
-            xent, kl = _parts(model, batch, seed, config.epsilon_std)
-            loss = xent + kl
-        variables = model.trainable_variables
-        optimizer.apply(tape.gradient(loss, variables), variables)
-        return tf.stack([xent, kl])
-
-    compiled: Callable[[Any, Any], Any] = step
-    return compiled
-
-
-def _optimizer(config: Config) -> Any:
-    import keras
-
-    return keras.optimizers.get({"class_name": config.optimizer, "config": {"learning_rate": config.learning_rate}})
-
-
-def _parts(model: Autoencoder, batch: Any, seed: Any, epsilon_std: float) -> tuple[Any, Any]:
-    """Mean cross-entropy and mean KL divergence of a batch uint8 (b, h, w), one draw of z per image."""
-    import tensorflow as tf
-
-    pixels = tf.cast(batch, tf.float32) / 255
-    z_mean, z_log_var = model.encoder(pixels)
-    logits = model.logits(sample(z_mean, z_log_var, seed, epsilon_std))
-    flat = tf.reshape(pixels, tf.shape(logits))
-    return tf.reduce_mean(cross_entropy(flat, logits)), tf.reduce_mean(kl_divergence(z_mean, z_log_var))
-
-
-def compile_losses(model: Autoencoder, images: Any, chunk: int = 1000) -> Callable[[int, int, int], Losses]:
-    """A function (seed, purpose, draw) giving the mean losses of all `images`, one draw of z per image.
-
-    Args:
-        model: its weights as they are at each call.
-        images: uint8 (n, h, w).
-        chunk: images at a time; the result depends on it only through the draws of z.
-    """
-    import tensorflow as tf
-
-    n = images.shape[0]
-
-    @tf.function(reduce_retracing=True)
-    def run(seed: Any, purpose: Any, draw: Any) -> Any:
-        total = tf.zeros(2)
-        for start in tf.range(0, n, chunk):
-            batch = images[start : start + chunk]
-            xent, kl = _parts(model, batch, _seed(seed, purpose, draw, start), 1.0)
-            total += tf.stack([xent, kl]) * tf.cast(tf.shape(batch)[0], tf.float32)
-        return total / n
-
-    def losses(seed: int, purpose: int, draw: int) -> Losses:
-        xent, kl = run(*(tf.constant(number, tf.int32) for number in (seed, purpose, draw))).numpy().tolist()
-        return Losses(xent + kl, xent, kl)
-
-    return losses
-
-
-def _seed(seed: Any, purpose: Any, major: Any, minor: Any) -> Any:
-    """The seed (2,) of one stateless draw, different for every purpose and every step of a run."""
-    import tensorflow as tf
-
-    mixed = tf.random.experimental.stateless_fold_in(tf.stack([seed, purpose]), major)
-    return tf.random.experimental.stateless_fold_in(mixed, minor)
+    def save(self) -> str:
+        """Save the state, where it is kept; a warning if that failed, since a run is worth more than its state."""
+        if not self.keeping:
+            return ""
+        try:
+            self.keeping.file.save(self.position, [variable.numpy() for variable in self.steps.variables])
+        except StateError as exc:
+            return f"{exc.detail} Training goes on; the state before is kept."
+        finally:
+            self.saved_at = time.monotonic()
+        return ""

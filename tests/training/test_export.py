@@ -7,6 +7,7 @@ import pytest
 
 from app.images import open_picture
 from app.store import ModelStore
+from tests.training.few import first
 from training.config import Config
 from training.data import DataSet, load
 from training.errors import PublishError
@@ -19,7 +20,7 @@ CONFIG = Config(epochs=2, encoder_units=(32,), generator_units=(32,), batch_size
 @pytest.fixture(scope="module")
 def digits() -> DataSet:
     whole = load("mnist-5k")
-    return DataSet("few", whole.x_train[:500], whole.y_train[:500], whole.x_test[:200], whole.y_test[:200])
+    return first(whole, 500, 200)
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +105,7 @@ def test_the_report_holds_the_notebooks_pictures_and_tables(published, trained, 
     _, root = published
     report = root / "reports" / "1"
     sizes = {path.name: open_picture(path.read_bytes(), 10**7).size for path in report.glob("*.png")}
-    assert set(sizes) == {"manifold.png", "latent.png", "history.png", "reconstructions.png"}
+    assert set(sizes) == {"manifold.png", "latent.png", "history.png", "reconstructions.png", "samples.png"}
     assert sizes["manifold.png"] == (420, 420)
     with (report / "history.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -116,23 +117,90 @@ def test_the_report_holds_the_notebooks_pictures_and_tables(published, trained, 
 
 
 def test_an_export_that_computes_something_else_is_not_published(trained, digits, tmp_path, monkeypatch):
-    from training import export
+    from training import export, savedmodels
 
-    def save_other(trained, folder):
-        weights = [variable.numpy() for variable in trained.model.trainable_variables]
-        trained.model.generator.trainable_variables[0].assign_add(np.full_like(weights[6], 0.1))
-        try:
-            real(trained, folder)
-        finally:
-            for variable, before in zip(trained.model.trainable_variables, weights, strict=True):
-                variable.assign(before)
+    def save_other(model, *arguments):
+        kernel = model.generator.trainable_variables[0]
+        before = kernel.numpy()
+        kernel.assign(before + 0.1)
+        real(model, *arguments)
+        kernel.assign(before)
 
-    real = export.save_pair
-    monkeypatch.setattr(export, "save_pair", save_other)
+    real = savedmodels.save
+    monkeypatch.setattr(savedmodels, "save", save_other)
     with pytest.raises(PublishError, match="image differs"):
         export.export(trained, digits, tmp_path)
     assert ModelStore(tmp_path).versions() == []
     assert not list(tmp_path.glob("[!.]*"))
+
+
+def test_measuring_the_published_version_gives_the_manifests_measures(published, digits):
+    from training.evaluate import evaluate
+    from training.savedmodels import read_version
+
+    manifest, root = published
+    again = evaluate(read_version(ModelStore(root).open()), digits, manifest.seed)
+    assert again == pytest.approx(manifest.measures, rel=1e-5)
+    assert 0.9 * again["test_loss"] < again["nll"] < again["test_loss"]
+
+
+def test_the_page_needs_nothing_else(published):
+    _, root = published
+    page = (root / "reports" / "1" / "report.html").read_text()
+    assert page.count("data:image/png;base64,") == 5
+    assert "http" not in page
+    assert "<script" not in page
+    assert "test_loss" in page
+
+
+def variant(digits, folder, *, shape=28, labels=True, **changed):
+    """A model of other sizes, trained for a moment and published."""
+    from training.export import export
+    from training.train import train
+
+    step = 28 // shape
+    few = DataSet(
+        "variant", digits.x_train[:, ::step, ::step], digits.y_train, digits.x_test[:, ::step, ::step], digits.y_test
+    )
+    if not labels:
+        few = DataSet("variant", few.x_train, None, few.x_test, None)
+    return export(train(CONFIG.model_copy(update={"epochs": 1, **changed}), few), few, folder)
+
+
+@pytest.mark.parametrize("latent_dim", [1, 5])
+def test_any_latent_size_is_published_and_its_pictures_say_what_they_show(digits, tmp_path, latent_dim):
+    manifest = variant(digits, tmp_path, latent_dim=latent_dim)
+    assert manifest.latent_dim == latent_dim
+    page = (tmp_path / "reports" / "1" / "report.html").read_text()
+    assert ("first two principal directions" in page) == (latent_dim > 2)
+    assert (tmp_path / "reports" / "1" / "manifold.png").exists() == (latent_dim > 1)
+
+
+def test_data_without_classes_is_published_without_colours_or_neighbours(digits, tmp_path):
+    manifest = variant(digits, tmp_path, labels=False)
+    assert "knn_accuracy" not in manifest.measures
+    assert (tmp_path / "reports" / "1" / "latent.png").exists()
+    with np.load(tmp_path / "reports" / "1" / "latents.npz") as latents:
+        assert set(latents) == {"z_mean"}
+
+
+async def test_another_image_size_works_from_training_to_the_answer(digits, tmp_path):
+    import httpx
+
+    from app.main import create_app
+    from app.settings import Settings
+    from tests.pictures import file_of, on_paper
+
+    variant(digits, tmp_path, shape=14)
+    app = create_app(Settings(model_store=tmp_path))
+    transport = httpx.ASGITransport(app)
+    async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://x") as client:
+        answer = await client.post("/generate", json={"z": [0, 0]})
+        assert open_picture(answer.content, 10**6).size == (14, 14)
+        photo = file_of(on_paper(digits.x_test[0]), "JPEG")
+        answer = await client.post("/reconstruct", content=photo, headers={"content-type": "image/jpeg"})
+        assert open_picture(answer.content, 10**6).size == (28, 14)
+        assert open_picture((await client.get("/manifold.png")).content, 10**6).size == (210, 210)
 
 
 def test_the_engine_refuses_a_model_without_its_signatures(tmp_path):

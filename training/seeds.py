@@ -1,0 +1,27 @@
+"""Where the random numbers of a run come from.
+
+Every draw has a seed of its own, made of the run's seed, what the draw is
+for, and when. Nothing is carried from one draw to the next, so a run can be cut anywhere and go on unchanged.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+NOISE, WARP, WARPED_NOISE, VALIDATION, EVALUATION, IMPORTANCE = range(1, 7)
+SHUFFLE = 7
+
+
+def of_draw(seed: Any, purpose: Any, major: Any, minor: Any) -> Any:
+    """The seed, (2,), of one stateless draw of TensorFlow."""
+    import tensorflow as tf
+
+    mixed = tf.random.experimental.stateless_fold_in(tf.stack([seed, purpose]), major)
+    return tf.random.experimental.stateless_fold_in(mixed, minor)
+
+
+def order(seed: int, epoch: int, n: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """The order in which an epoch sees n images."""
+    return np.random.default_rng((seed, SHUFFLE, epoch)).permutation(n)

@@ -1,0 +1,148 @@
+"""The compiled part of training: a stretch of optimizer steps as one graph, its step compiled by XLA.
+
+train.py feeds it the bytes of a stretch at a time; no Python runs between the steps of a stretch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from app.images import ByteArray
+from training import optimizer, seeds
+from training.config import Config
+from training.model import Autoencoder, parts, to_pixels
+from training.warp import warp
+
+
+class Losses(NamedTuple):
+    """The loss and its two parts, in nats."""
+
+    loss: float
+    xent: float
+    kl: float
+
+    def plus(self, other: Losses) -> Losses:
+        """The sums."""
+        return Losses(*(a + b for a, b in zip(self, other, strict=True)))
+
+    def over(self, n: int) -> Losses:
+        """The shares."""
+        return Losses(*(part / n for part in self))
+
+
+NOTHING = Losses(0.0, 0.0, 0.0)
+
+
+class Steps:
+    """The state that steps change, and the steps.
+
+    Args:
+        config: the run.
+        model: trained in place.
+        average: a second model, kept at the running mean of the first one's weights; None if that is not wanted.
+        steps_per_epoch: batches in an epoch, for the learning rate.
+    """
+
+    def __init__(self, config: Config, model: Autoencoder, average: Autoencoder | None, steps_per_epoch: int) -> None:
+        self._config = config
+        self._model = model
+        self._weights = model.trainable_variables
+        self._averages = average.trainable_variables if average else []
+        self._optimizer = optimizer.build(config, self._weights, steps_per_epoch)
+        self._run = self._compile()
+
+    @property
+    def variables(self) -> list[Any]:
+        """All that a later step depends on."""
+        return [*self._weights, *self._averages, *self._optimizer.variables]
+
+    def run(self, batches: ByteArray, epoch: int, first: int) -> Losses:
+        """Take a step for each of the batches, uint8 (count, b, h, w); sums of the batches' mean losses.
+
+        Args:
+            batches: the batches number `first` and following of the epoch.
+            epoch: from 0; with the batch's number it decides the noise.
+            first: from 0.
+        """
+        import tensorflow as tf
+
+        where = (tf.constant(number, tf.int32) for number in (epoch, first))
+        xent, kl = self._run(tf.constant(batches), *where).numpy().tolist()
+        return Losses(xent + kl, xent, kl)
+
+    def _compile(self) -> Callable[..., Any]:
+        import tensorflow as tf
+
+        step = tf.function(self._step, jit_compile=True)
+
+        @tf.function(reduce_retracing=True)
+        def run(batches: Any, epoch: Any, first: Any) -> Any:
+            total = tf.zeros(2)
+            for i in tf.range(tf.shape(batches)[0]):
+                total += step(batches[i], epoch, first + i)
+            return total
+
+        compiled: Callable[..., Any] = run
+        return compiled
+
+    def _step(self, batch: Any, epoch: Any, number: Any) -> Any:
+        """One step on a batch uint8 (b, h, w): its mean cross-entropy and KL divergence, (2,)."""
+        import tensorflow as tf
+
+        losses, gradients = self._gradients(to_pixels(batch), epoch, number)
+        self._optimizer.apply(gradients, self._weights)
+        done = tf.cast(self._optimizer.iterations.value, tf.float32)
+        decay = tf.minimum(self._config.average, (1 + done) / (10 + done))  # a young mean forgets its start faster
+        for mean, weight in zip(self._averages, self._weights, strict=bool(self._averages)):
+            mean.assign(decay * mean + (1 - decay) * weight)
+        return losses
+
+    def _gradients(self, pixels: Any, epoch: Any, number: Any) -> tuple[Any, list[Any]]:
+        import tensorflow as tf
+
+        config, model = self._config, self._model
+
+        def seed(purpose: int) -> Any:
+            return seeds.of_draw(config.seed, purpose, epoch, number)
+
+        with tf.GradientTape(persistent=bool(config.warp)) as tape:
+            xent, kl = (tf.reduce_mean(part) for part in parts(model, pixels, seed(seeds.NOISE), config.epsilon_std))
+            loss = xent + kl
+            if config.warp:
+                warped = warp(pixels, seed(seeds.WARP), config.warp)
+                extra = parts(model, warped, seed(seeds.WARPED_NOISE), config.epsilon_std)
+                both = loss + tf.reduce_mean(extra[0] + extra[1])
+        if not config.warp:
+            return tf.stack([xent, kl]), tape.gradient(loss, self._weights)
+        # The encoder learns from both, the generator from the true images alone. The factor comes after the
+        # gradient, so that what both gradients share is the same computation and is done once.
+        encoder, generator = model.encoder.trainable_variables, model.generator.trainable_variables
+        halves = [gradient / 2 for gradient in tape.gradient(both, encoder)]
+        return tf.stack([xent, kl]), [*halves, *tape.gradient(loss, generator)]
+
+
+def compile_losses(model: Autoencoder, images: ByteArray, chunk: int = 1000) -> Callable[[int, int, int], Losses]:
+    """A function (seed, purpose, draw) giving the mean losses of all images, one draw of z per image.
+
+    Args:
+        model: its weights as they are at each call.
+        images: uint8 (n, h, w).
+        chunk: images at a time; the result depends on it only through the draws of z.
+    """
+    import tensorflow as tf
+
+    @tf.function(reduce_retracing=True)
+    def sums(batch: Any, seed: Any) -> Any:
+        xent, kl = parts(model, to_pixels(batch), seed)
+        return tf.stack([tf.reduce_sum(xent), tf.reduce_sum(kl)])
+
+    def losses(seed: int, purpose: int, draw: int) -> Losses:
+        total = NOTHING
+        for start in range(0, len(images), chunk):
+            batch = tf.constant(images[start : start + chunk])
+            xent, kl = sums(batch, seeds.of_draw(seed, purpose, draw, start)).numpy().tolist()
+            total = total.plus(Losses(xent + kl, xent, kl))
+        return total.over(len(images))
+
+    return losses

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -88,3 +89,26 @@ def test_an_interrupted_training_publishes_nothing(tmp_path, number, code):
     assert "nothing was published" in errors
     assert "Traceback" not in errors
     assert ModelStore(tmp_path / "store").versions() == []
+
+
+@pytest.mark.slow
+def test_training_then_measuring_again_gives_the_same_numbers(tmp_path):
+    places = ("--data", "mnist-5k", "--store", tmp_path / "store", "--runs", tmp_path / "runs")
+    logs = tmp_path / "logs"
+    with training(*places, "--epochs", 2, "--limit", 1000, "--tensorboard", logs) as process:
+        output, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+    assert "published version 1" in output
+    assert "Trainable params" in output
+    assert sorted(path.parent.name for path in logs.rglob("events*")) == ["test", "train"]
+    manifest = ModelStore(tmp_path / "store").open().manifest
+    with training("evaluate", *places, "--version", 1) as process:
+        output, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+    told = json.loads(output)
+    assert told["measures"] == pytest.approx(manifest.measures, rel=1e-5)
+    assert told["data"]["sha256"] == manifest.data.sha256
+
+
+def test_measuring_what_is_not_there_is_one_line(tmp_path):
+    assert "No version is published" in failure("evaluate", "--store", tmp_path / "store", "--data", "mnist-5k")

@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from app.store import ModelStore
-from training import progress, tensorboard
+from training import devices, progress, tensorboard
 from training.config import Config
 from training.data import DataSet, Preparing, load
 from training.errors import TrainingError
@@ -34,19 +34,27 @@ class Job:
 
 
 def train_and_publish(config: Config, job: Job, console: Console) -> None:
-    """Train as `config` says and publish the result.
+    """Train as `config` says and publish the result; one of several hosts does so unless it is not their chief.
 
     Raises:
         TrainingError: anything that keeps it from being published, in one sentence.
     """
+    if not devices.is_chief():
+        _take_part(config, job)
+        return
     check_writable(job.store)
     data = _load(config.data, job, console)
+    if devices.hosts() > 1:
+        console.print(f"waiting until all {devices.hosts()} hosts are there", highlight=False)
+    where = devices.choose()
+    if where.count > 1:
+        console.print(f"{where.count} devices on {where.hosts} hosts", highlight=False)
     state = StateFile.of(config, data, job.runs)
     if job.resume and not state.path.exists():
         console.print("no state of this run was saved: it begins anew", highlight=False)
     with progress.training(console, config.epochs) as tell, tensorboard.logging(job.tensorboard) as log:
         keeping = Keeping(state, job.save_every_s, job.resume)
-        trained = train(config, data, lambda stand: (tell(stand), log(stand))[0], keeping)
+        trained = train(config, data, lambda stand: (tell(stand), log(stand))[0], keeping, where)
     for model in (trained.model.encoder, trained.model.generator):
         model.summary(print_fn=lambda text: console.print(text, highlight=False, markup=False))
     console.print("measuring on the test images, exporting, comparing the export with the trained model ...")
@@ -55,6 +63,13 @@ def train_and_publish(config: Config, job: Job, console: Console) -> None:
     state.remove()
     console.print(f"published version {manifest.version} in {job.store}: {told(manifest.measures)}", highlight=False)
     console.print(f"report: {job.store / 'reports' / str(manifest.version) / 'report.html'}", highlight=False)
+
+
+def _take_part(config: Config, job: Job) -> None:
+    """Compute what the chief does, and leave it to the chief to tell, save and publish."""
+    data = _load(config.data, job, Console(quiet=True))
+    where = devices.choose()
+    train(config, data, keeping=Keeping(StateFile.of(config, data, job.runs), resume=job.resume), devices=where)
 
 
 def measure(version: int | None, name: str, seed: int | None, job: Job, console: Console) -> dict[str, float]:

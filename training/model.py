@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from training.config import Config
+from training.devices import Rows
 
 Tensor = Any  # TensorFlow ships no types
 
@@ -89,11 +90,19 @@ def _start(config: Config) -> dict[str, Any]:
     }
 
 
-def sample(z_mean: Tensor, z_log_var: Tensor, seed: Tensor, epsilon_std: float = 1.0) -> Tensor:
-    """Z = z_mean + exp(z_log_var / 2) * eps, eps ~ N(0, epsilon_std^2); the same for the same seed."""
+def sample(
+    z_mean: Tensor, z_log_var: Tensor, seed: Tensor, epsilon_std: float = 1.0, rows: Rows | None = None
+) -> Tensor:
+    """Z = z_mean + exp(z_log_var / 2) * eps, eps ~ N(0, epsilon_std^2); the same for the same seed.
+
+    Where the images are some rows of a batch, eps is their rows of the whole batch's.
+    """
     import tensorflow as tf
 
-    eps = tf.random.stateless_normal(tf.shape(z_mean), seed, stddev=epsilon_std)
+    shape = (rows.of, z_mean.shape[1]) if rows else tf.shape(z_mean)
+    eps = tf.random.stateless_normal(shape, seed, stddev=epsilon_std)
+    if rows:
+        eps = rows.cut(eps)
     return z_mean + tf.exp(0.5 * z_log_var) * eps
 
 
@@ -115,12 +124,14 @@ def kl_divergence(z_mean: Tensor, z_log_var: Tensor) -> Tensor:
     return -0.5 * tf.reduce_sum(1 + z_log_var - tf.square(z_mean) - tf.exp(z_log_var), 1)
 
 
-def parts(model: Autoencoder, pixels: Tensor, seed: Tensor, epsilon_std: float = 1.0) -> tuple[Tensor, Tensor]:
+def parts(
+    model: Autoencoder, pixels: Tensor, seed: Tensor, epsilon_std: float = 1.0, rows: Rows | None = None
+) -> tuple[Tensor, Tensor]:
     """Cross-entropy and KL divergence of images (b, h, w), one draw of z each; (b,) twice. Their sum is the loss."""
     import tensorflow as tf
 
     z_mean, z_log_var = model.encoder(pixels)
-    logits = model.logits(sample(z_mean, z_log_var, seed, epsilon_std))
+    logits = model.logits(sample(z_mean, z_log_var, seed, epsilon_std, rows))
     flat = tf.reshape(pixels, tf.shape(logits))
     return cross_entropy(flat, logits), kl_divergence(z_mean, z_log_var)
 

@@ -1,6 +1,7 @@
 """The compiled part of training: a stretch of optimizer steps as one graph, its step compiled by XLA.
 
-train.py feeds it the bytes of a stretch at a time; no Python runs between the steps of a stretch.
+train.py feeds it the bytes of a stretch at a time; no Python runs between the steps of a stretch. On several devices
+XLA compiles what each computes alone, its gradients; Keras' optimizer sums them over the devices and takes the step.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import Any, NamedTuple
 from app.images import ByteArray
 from training import optimizer, seeds
 from training.config import Config
+from training.devices import Devices, Rows
 from training.model import Autoencoder, parts, to_pixels
 from training.warp import warp
 
@@ -42,14 +44,24 @@ class Steps:
         model: trained in place.
         average: a second model, kept at the running mean of the first one's weights; None if that is not wanted.
         steps_per_epoch: batches in an epoch, for the learning rate.
+        devices: where the steps run; the models were made there too.
     """
 
-    def __init__(self, config: Config, model: Autoencoder, average: Autoencoder | None, steps_per_epoch: int) -> None:
+    def __init__(
+        self,
+        config: Config,
+        model: Autoencoder,
+        average: Autoencoder | None,
+        steps_per_epoch: int,
+        devices: Devices | None = None,
+    ) -> None:
         self._config = config
+        self._devices = devices or Devices()
         self._model = model
         self._weights = model.trainable_variables
         self._averages = average.trainable_variables if average else []
-        self._optimizer = optimizer.build(config, self._weights, steps_per_epoch)
+        with self._devices.scope():
+            self._optimizer = optimizer.build(config, self._weights, steps_per_epoch)
         self._run = self._compile()
 
     @property
@@ -74,7 +86,7 @@ class Steps:
     def _compile(self) -> Callable[..., Any]:
         import tensorflow as tf
 
-        step = tf.function(self._step, jit_compile=True)
+        step = self._shared_step() if self._devices.strategy else tf.function(self._step, jit_compile=True)
 
         @tf.function(reduce_retracing=True)
         def run(batches: Any, epoch: Any, first: Any) -> Any:
@@ -88,17 +100,46 @@ class Steps:
 
     def _step(self, batch: Any, epoch: Any, number: Any) -> Any:
         """One step on a batch uint8 (b, h, w): its mean cross-entropy and KL divergence, (2,)."""
-        import tensorflow as tf
-
         losses, gradients = self._gradients(to_pixels(batch), epoch, number)
         self._optimizer.apply(gradients, self._weights)
+        self._follow()
+        return losses
+
+    def _shared_step(self) -> Callable[..., Any]:
+        """The same step, each device on its rows of the batch. The collectives stay outside of what XLA compiles."""
+        import tensorflow as tf
+
+        strategy, n = self._devices.strategy, self._devices.count
+
+        @tf.function(jit_compile=True)
+        def share(batch: Any, epoch: Any, number: Any, rank: Any) -> Any:
+            rows = Rows.of_rank(rank, n, batch.shape[0])
+            losses, gradients = self._gradients(to_pixels(rows.cut(batch)), epoch, number, rows)
+            return losses / n, [gradient / n for gradient in gradients]
+
+        def on_device(batch: Any, epoch: Any, number: Any) -> Any:
+            rank = tf.distribute.get_replica_context().replica_id_in_sync_group
+            losses, gradients = share(batch, epoch, number, tf.convert_to_tensor(rank))
+            self._optimizer.apply(gradients, self._weights)  # it sums them over the devices first
+            return losses
+
+        def step(batch: Any, epoch: Any, number: Any) -> Any:
+            losses = strategy.run(on_device, (batch, epoch, number))
+            self._follow()
+            return strategy.reduce("SUM", losses, axis=None)
+
+        return step
+
+    def _follow(self) -> None:
+        """Let the running means follow the weights."""
+        import tensorflow as tf
+
         done = tf.cast(self._optimizer.iterations.value, tf.float32)
         decay = tf.minimum(self._config.average, (1 + done) / (10 + done))  # a young mean forgets its start faster
         for mean, weight in zip(self._averages, self._weights, strict=bool(self._averages)):
             mean.assign(decay * mean + (1 - decay) * weight)
-        return losses
 
-    def _gradients(self, pixels: Any, epoch: Any, number: Any) -> tuple[Any, list[Any]]:
+    def _gradients(self, pixels: Any, epoch: Any, number: Any, rows: Rows | None = None) -> tuple[Any, list[Any]]:
         import tensorflow as tf
 
         config, model = self._config, self._model
@@ -107,11 +148,12 @@ class Steps:
             return seeds.of_draw(config.seed, purpose, epoch, number)
 
         with tf.GradientTape(persistent=bool(config.warp)) as tape:
-            xent, kl = (tf.reduce_mean(part) for part in parts(model, pixels, seed(seeds.NOISE), config.epsilon_std))
+            losses = parts(model, pixels, seed(seeds.NOISE), config.epsilon_std, rows)
+            xent, kl = (tf.reduce_mean(part) for part in losses)
             loss = xent + kl
             if config.warp:
-                warped = warp(pixels, seed(seeds.WARP), config.warp)
-                extra = parts(model, warped, seed(seeds.WARPED_NOISE), config.epsilon_std)
+                warped = warp(pixels, seed(seeds.WARP), config.warp, rows)
+                extra = parts(model, warped, seed(seeds.WARPED_NOISE), config.epsilon_std, rows)
                 both = loss + tf.reduce_mean(extra[0] + extra[1])
         if not config.warp:
             return tf.stack([xent, kl]), tape.gradient(loss, self._weights)

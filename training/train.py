@@ -16,7 +16,8 @@ from app.images import ByteArray
 from training import seeds
 from training.config import Config
 from training.data import DataSet
-from training.errors import DataError, Diverged, StateError
+from training.devices import Devices
+from training.errors import DataError, Diverged, StateError, TrainingError
 from training.history import Epoch
 from training.model import Autoencoder, build
 from training.state import Position, StateFile
@@ -59,6 +60,7 @@ def train(
     data: DataSet,
     tell: Callable[[Progress], None] = lambda progress: None,
     keeping: Keeping | None = None,
+    devices: Devices | None = None,
 ) -> Trained:
     """Train from fresh weights, or from a saved state.
 
@@ -66,26 +68,40 @@ def train(
         config: the run; `limit` is applied here.
         data: validation uses all of its test images and never changes the weights.
         tell: called after every stretch of steps; an exception from it ends the run.
-        keeping: where and how often the state is saved; never by default.
+        keeping: where and how often the state is saved; never by default. With several hosts the chief saves it and
+            all go on from it.
+        devices: where it runs; by default on the one device that TensorFlow chooses.
 
     Raises:
         DataError: there are fewer training images than one batch.
         Diverged: the loss is no longer a number.
         StateError: the state to go on from cannot be read, or is another run's.
+        TrainingError: the devices cannot share a batch evenly, or the hosts differ in what they run or lose each other.
     """
-    run = _Run(config, data, tell, keeping)
-    run.resume()
-    while run.position.epoch < config.epochs:
-        run.stretch()
+    devices = devices or Devices()
+    devices.check(config.batch_size)
+    with devices.watched():
+        run = _Run(config, data, tell, keeping, devices)
+        run.resume()
+        run.agree()
+        while run.position.epoch < config.epochs:
+            run.stretch()
     run.save()  # a publish that fails afterwards can be tried again without training again
-    return Trained(config, run.published, run.position.history)
+    return Trained(config, run.result(), run.position.history)
 
 
 class _Run:
     def __init__(
-        self, config: Config, data: DataSet, tell: Callable[[Progress], None], keeping: Keeping | None
+        self,
+        config: Config,
+        data: DataSet,
+        tell: Callable[[Progress], None],
+        keeping: Keeping | None,
+        devices: Devices,
     ) -> None:
         self.config = config
+        self.data = data
+        self.devices = devices
         self.images = data.x_train[: config.limit]
         self.per_epoch = len(self.images) // config.batch_size
         if not self.per_epoch:
@@ -93,10 +109,11 @@ class _Run:
         self.tell = tell
         self.keeping = keeping
         self.position = Position()
-        model = build(config, data.image_shape)
-        average = build(config, data.image_shape) if config.average else None
+        with devices.scope():
+            model = build(config, data.image_shape)
+            average = build(config, data.image_shape) if config.average else None
         self.published = average or model
-        self.steps = Steps(config, model, average, self.per_epoch)
+        self.steps = Steps(config, model, average, self.per_epoch, devices)
         self.validate = compile_losses(self.published, data.x_test)
         self.saved_at = self.started = time.monotonic()
 
@@ -111,6 +128,25 @@ class _Run:
             raise StateError("The saved state is that of another network. Remove it to begin anew.")
         for variable, array in zip(variables, arrays, strict=True):
             variable.assign(array)
+
+    def agree(self) -> None:
+        """Have all hosts compare what they are about to compute, and from where on."""
+        at = self.position
+        run = self.config.model_dump_json(exclude={"data"})
+        if self.devices.hosts > 1 and not self.devices.agree(f"{run} {self.data.digests} {at.epoch} {at.batch}"):
+            raise TrainingError(
+                "The hosts are not about to compute the same. Give all of them the same command and data, and, to go "
+                "on with an interrupted run, one folder of --runs that they share."
+            )
+
+    def result(self) -> Autoencoder:
+        """The model to publish, on one device."""
+        if not self.devices.strategy:
+            return self.published
+        plain = build(self.config, self.data.image_shape)
+        for variable, trained in zip(plain.trainable_variables, self.published.trainable_variables, strict=True):
+            variable.assign(trained.numpy())
+        return plain
 
     def stretch(self) -> None:
         """Take the next steps, and tell of them."""
@@ -143,7 +179,7 @@ class _Run:
 
     def save(self) -> str:
         """Save the state, where it is kept; a warning if that failed, since a run is worth more than its state."""
-        if not self.keeping:
+        if not self.keeping or not self.devices.chief:
             return ""
         try:
             self.keeping.file.save(self.position, [variable.numpy() for variable in self.steps.variables])

@@ -4,23 +4,29 @@ from __future__ import annotations
 
 from typing import Any
 
+from training.devices import Rows
+
 STRETCH, SHEAR, SHIFT = 0.10, 0.15, 1.0  # at strength 1: a tenth, a seventh, a pixel, either way
 
 
-def warp(images: Any, seed: Any, strength: float) -> Any:
+def warp(images: Any, seed: Any, strength: float, rows: Rows | None = None) -> Any:
     """Each image stretched, sheared and shifted at random, first along its rows, then along its columns.
 
     Args:
         images: float32 (b, h, w) in [0, 1]; b is known when the graph is made.
         seed: of the draws, (2,).
         strength: 1 for the amounts above.
+        rows: where the images are some rows of a batch; they get their rows of the whole batch's draws.
 
     Returns:
         float32 (b, h, w) in [0, 1], bilinearly resampled; dark where it looks beyond the image.
     """
     import tensorflow as tf
 
-    draws = tf.random.stateless_uniform((2, 3, images.shape[0], 1, 1), seed, -strength, strength)
+    n = rows.of if rows else images.shape[0]
+    draws = tf.random.stateless_uniform((2, 3, n, 1, 1), seed, -strength, strength)
+    if rows:
+        draws = rows.cut(draws, axis=2)
     along_rows = _resample(images, draws[0])
     return tf.clip_by_value(_turned(_resample(_turned(along_rows), draws[1])), 0.0, 1.0)
 

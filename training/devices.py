@@ -1,0 +1,178 @@
+"""On which devices, of which hosts, a run computes. TensorFlow's own strategies do it; which one is chosen here.
+
+One device has no strategy. Several GPUs of one host are mirrored; several hosts, that TF_CONFIG names, are mirrored
+with all GPUs that each of them has. A run is the same on all of them up to the order in which floats are summed: the
+batch is the whole of what the devices compute in a step, and every device uses its rows of the whole batch's noise.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+from training.errors import TrainingError
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows of a batch that one device computes."""
+
+    first: Any  # from 0, a scalar tensor
+    size: int
+    of: int  # rows of the whole batch
+
+    @classmethod
+    def of_rank(cls, rank: Any, count: int, batch: int) -> Rows:
+        """Those of device number `rank`, from 0, of `count`, which divides the batch."""
+        return cls(rank * (batch // count), batch // count, batch)
+
+    def cut(self, whole: Any, axis: int = 0) -> Any:
+        """These rows of an array of the whole batch, whose shape is known when the graph is made."""
+        import tensorflow as tf
+
+        begin, size = [0] * len(whole.shape), list(whole.shape)
+        begin[axis], size[axis] = self.first, self.size
+        return tf.slice(whole, begin, size)
+
+
+@dataclass(frozen=True)
+class Devices:
+    """Where a run computes, and this process's part in it.
+
+    Args:
+        strategy: a tf.distribute.Strategy; None for the one device that TensorFlow chooses.
+        hosts: processes that run together.
+        chief: whether this process is the one that prints, saves and publishes.
+    """
+
+    strategy: Any = None
+    hosts: int = 1
+    chief: bool = True
+
+    @property
+    def count(self) -> int:
+        """Devices of all hosts."""
+        return self.strategy.num_replicas_in_sync if self.strategy else 1
+
+    def scope(self) -> AbstractContextManager[Any]:
+        """What is made inside has a copy on every device."""
+        return self.strategy.scope() if self.strategy else nullcontext()
+
+    def check(self, batch: int) -> None:
+        """Raise a TrainingError unless all devices can have equally many rows of a batch."""
+        if batch % self.count:
+            raise TrainingError(
+                f"A batch of {batch} cannot be shared evenly by {self.count} devices. "
+                f"Choose a --batch-size that is a multiple of {self.count}, or let fewer devices be seen."
+            )
+
+    def agree(self, text: str) -> bool:
+        """Whether all hosts say the same; each of them must ask, and all are told the same."""
+        if self.hosts == 1:
+            return True
+        import tensorflow as tf
+
+        said = tf.constant(list(hashlib.sha256(text.encode()).digest()[:16]), tf.int32)[tf.newaxis]
+
+        @tf.function
+        def gathered() -> Any:
+            return self.strategy.gather(self.strategy.run(lambda: tf.identity(said)), axis=0)
+
+        return bool(tf.reduce_all(gathered() == said))
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Within, the loss of another host is a TrainingError."""
+        if self.hosts == 1:
+            yield
+            return
+        import tensorflow as tf
+
+        try:
+            yield
+        except tf.errors.UnavailableError as exc:
+            raise TrainingError(
+                "The hosts lost each other. Start the same command on all of them again, with --resume."
+            ) from exc
+
+
+def hosts() -> int:
+    """Processes that TF_CONFIG makes run together; 1 without it.
+
+    Raises:
+        TrainingError: it is not what TensorFlow understands.
+    """
+    return max(1, sum(map(len, _cluster()[0].values())))
+
+
+def is_chief() -> bool:
+    """Whether TF_CONFIG, if there is one, makes this process the one that prints, saves and publishes.
+
+    Raises:
+        TrainingError: it is not what TensorFlow understands.
+    """
+    cluster, kind, number = _cluster()
+    return not cluster or kind == "chief" or (number == 0 and "chief" not in cluster)
+
+
+def choose() -> Devices:
+    """All GPUs that TensorFlow sees, of all hosts that TF_CONFIG names; one device where there are no more.
+
+    With several hosts it waits for the others; then it must be called from the main thread, before TensorFlow has
+    made its first tensor on a device.
+
+    Raises:
+        TrainingError: TF_CONFIG is not what TensorFlow understands, or the hosts do not find each other.
+    """
+    import tensorflow as tf
+
+    if hosts() > 1:
+        with _handlers_kept():
+            return Devices(_several_hosts(), hosts(), is_chief())
+    if len(tf.config.list_physical_devices("GPU")) > 1:
+        return Devices(tf.distribute.MirroredStrategy())
+    return Devices()
+
+
+def _several_hosts() -> Any:
+    import tensorflow as tf
+
+    try:
+        return tf.distribute.MultiWorkerMirroredStrategy()
+    except (tf.errors.OpError, ValueError, RuntimeError) as exc:
+        raise TrainingError(f"The hosts of TF_CONFIG cannot run together: {str(exc).splitlines()[0]}") from exc
+
+
+@contextmanager
+def _handlers_kept() -> Iterator[None]:
+    """Have Ctrl-C end the process at once within, since no Python runs while TensorFlow waits for the other hosts.
+
+    Afterwards it does again what it did, and so does SIGTERM, which TensorFlow takes for itself within, as a notice of
+    preemption that it then only notes.
+    """
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _cluster() -> tuple[dict[str, list[str]], str, int]:
+    """Addresses of the hosts by kind, and this process's kind and number; nobody without a TF_CONFIG."""
+    try:
+        told = json.loads(os.environ.get("TF_CONFIG") or "{}")
+        cluster = {kind: told["cluster"][kind] for kind in ("chief", "worker") if told.get("cluster", {}).get(kind)}
+        return (cluster, str(told["task"]["type"]), int(told["task"]["index"])) if cluster else ({}, "", 0)
+    except (ValueError, KeyError, TypeError, AttributeError) as exc:
+        raise TrainingError(
+            'TF_CONFIG must be like {"cluster": {"worker": ["one:2222", "two:2222"]}, '
+            '"task": {"type": "worker", "index": 0}}.'
+        ) from exc

@@ -15,13 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from app.store import StoredVersion
+from app.store import PARTS, StoredVersion
 from training.errors import PublishError
 from training.model import Autoencoder
 
 TOLERANCE = 1e-5
 CAPTURE_NAME = re.compile(r'(key: "_user_specified_name"\s+value \{\s+s: ")\d+')
-PARTS = ("encoder", "generator")
 FUNCTION_NAME = re.compile(r"(__inference_\w*?)_(\d+)\b")
 
 

@@ -8,20 +8,28 @@ digits were scaled into a 20 x 20 box with their aspect kept, and placed in the 
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from app.errors import InvalidImage
 from app.images import FloatArray
 
+BoolArray = npt.NDArray[np.bool_]
 Invert = Literal["auto", "true", "false"]
 Fit = Literal["auto", "none"]
 
-BOX_SHARE = 20 / 28  # the digit's box in the field
-INK_THRESHOLD = 0.2  # share of full ink from which on a pixel belongs to the digit's box
+MNIST_BOX = 20  # pixels of the longer side of a digit in MNIST
+BOX_SHARE = MNIST_BOX / 28  # the digit's box in the field
+INK_THRESHOLD = 0.2  # share of full ink from which on a pixel belongs to the digit
+FAINT_THRESHOLD = 0.06  # ... and this close to the digit, to its box: MNIST's boxes reach to the last grey pixel
 SPECK_SHARE = 0.04  # blobs with less ink than this share of the largest one are dirt
+NOISE_ALLOWANCE = 1.5  # ... plus this many standard deviations of the paper's noise
+BLUR_SHRINK = 0.35  # pixels of the field that the box of a fully blurred digit is too wide on each side
+BLUR_GAIN = 0.5  # how much steeper the edge of a fully blurred digit is made
 LEAST_CONTRAST = 0.06  # of white: below it there is only paper and noise
 
 
@@ -46,8 +54,7 @@ def prepare(grey: FloatArray, shape: tuple[int, int], invert: Invert = "auto", f
         return grey
     if fit == "none":
         return _letterbox(grey, shape)
-    ink = _ink(grey)
-    return _centred(_scaled(_cut_out(ink), shape), shape)
+    return _centred(_scaled(_cut_out(*_ink(grey)), shape), shape)
 
 
 def _border(grey: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
@@ -69,8 +76,8 @@ def _is_dark_on_light(grey: FloatArray) -> bool:
     return darker > lighter
 
 
-def _ink(grey: FloatArray) -> FloatArray:
-    """Share of ink, float32 (h, w) in [0, 1]: the paper, which may be lit unevenly, is subtracted."""
+def _ink(grey: FloatArray) -> tuple[FloatArray, float]:
+    """Share of ink, float32 (h, w) in [0, 1], and its noise: the paper, which may be lit unevenly, is subtracted."""
     rows, columns, values = _border(grey)
     plane = np.stack([np.ones_like(rows), rows, columns], 1)  # (border, 3)
     # The digit may touch the border: the plane is fitted twice, the second time without what stands out.
@@ -87,33 +94,82 @@ def _ink(grey: FloatArray) -> FloatArray:
             "No digit was found: the picture is one even tone. Send a digit that stands out from its background."
         )
     share: FloatArray = np.clip((rest - floor) / (full - floor), 0, 1).astype(np.float32)
-    return share
+    return share, noise / (full - floor)
 
 
-def _cut_out(ink: FloatArray) -> FloatArray:
-    """The digit's bounding box, without specks of dirt; float32 (h, w)."""
+@dataclass(frozen=True)
+class _Cutting:
+    """A digit without what lies around it, and the box it fills."""
+
+    ink: FloatArray  # float32 (h, w), 0 away from the digit
+    box: tuple[float, float, float, float]  # top, left, bottom, right, in pixels of `ink`
+
+    @property
+    def pixel(self) -> float:
+        """How many of these pixels make one of MNIST's."""
+        top, left, bottom, right = self.box
+        return max(bottom - top, right - left) / MNIST_BOX
+
+    def shrunk(self, by: float) -> _Cutting:
+        top, left, bottom, right = self.box
+        by = min(by, (bottom - top) / 3, (right - left) / 3)
+        return replace(self, box=(top + by, left + by, bottom - by, right - by))
+
+
+def _cut_out(ink: FloatArray, noise: float) -> _Cutting:
+    """The digit without specks of dirt, its box drawn where the edge of a sharp original was."""
+    from scipy import ndimage
+
+    digit = _without_specks(ink)
+    reach = max(1, round(max(_spans(digit)[2:]) / MNIST_BOX))
+    near = ndimage.maximum_filter(digit, 2 * reach + 1)  # soft edges stay, dirt between goes
+    ink = np.where(near, ink, 0).astype(np.float32)
+    top, left, height, width = _spans(ink > FAINT_THRESHOLD + NOISE_ALLOWANCE * noise)
+    cutting = _Cutting(ink, (top, left, top + height, left + width))
+    blur = _blur(ink, cutting.pixel)
+    ink = np.clip((ink - 0.5) * (1 + BLUR_GAIN * blur) + 0.5, 0, 1) * near
+    return replace(cutting, ink=ink.astype(np.float32)).shrunk(BLUR_SHRINK * blur * cutting.pixel)
+
+
+def _without_specks(ink: FloatArray) -> BoolArray:
     from scipy import ndimage
 
     marks, count = ndimage.label(ink > INK_THRESHOLD, structure=np.ones((3, 3)))
     amounts = ndimage.sum_labels(ink, marks, np.arange(1, count + 1))
     kept = 1 + np.flatnonzero(amounts >= SPECK_SHARE * amounts.max())
-    digit = np.isin(marks, kept)
-    rows, columns = np.flatnonzero(digit.any(1)), np.flatnonzero(digit.any(0))
-    box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    near = ndimage.binary_dilation(digit[box], structure=np.ones((3, 3)))  # soft edges stay, dirt between goes
-    return np.where(near, ink[box], 0).astype(np.float32)
+    digit: BoolArray = np.isin(marks, kept)
+    return digit
 
 
-def _scaled(digit: FloatArray, shape: tuple[int, int]) -> FloatArray:
+def _spans(mask: BoolArray) -> tuple[int, int, int, int]:
+    """Top, left, height and width of what is marked."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    return int(rows[0]), int(columns[0]), int(rows[-1] - rows[0]) + 1, int(columns[-1] - columns[0]) + 1
+
+
+def _blur(ink: FloatArray, pixel: float) -> float:
+    """How soft the digit's edges are, 0 .. 1: from a pen's sharp edge to one that takes a whole pixel of MNIST's."""
+    if min(ink.shape) < 2:
+        return 0.0
+    down, right = np.gradient(ink)
+    slopes = np.hypot(down, right)[(ink > 0.3) & (ink < 0.7)]
+    if not slopes.size:
+        return 0.0
+    return float(min(1 / max(np.quantile(slopes, 0.75), 1e-3) / pixel, 1))
+
+
+def _scaled(digit: _Cutting, shape: tuple[int, int]) -> FloatArray:
     """The digit with its longer side as long as MNIST's box in this field."""
-    box = round(min(shape) * BOX_SHARE)
-    factor = box / max(digit.shape)
-    height, width = (max(1, round(side * factor)) for side in digit.shape)
-    return _resized(digit, height, width)
+    top, left, bottom, right = digit.box
+    factor = round(min(shape) * BOX_SHARE) / max(bottom - top, right - left)
+    height, width = (max(1, round(side * factor)) for side in (bottom - top, right - left))
+    return _resized(digit.ink, height, width, (left, top, right, bottom))
 
 
-def _resized(grey: FloatArray, height: int, width: int) -> FloatArray:
-    scaled = Image.fromarray(grey).resize((width, height), Image.Resampling.LANCZOS)
+def _resized(
+    grey: FloatArray, height: int, width: int, box: tuple[float, float, float, float] | None = None
+) -> FloatArray:
+    scaled = Image.fromarray(grey).resize((width, height), Image.Resampling.HAMMING, box)
     return np.clip(np.asarray(scaled, np.float32), 0, 1)
 
 

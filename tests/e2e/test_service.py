@@ -227,6 +227,6 @@ def test_photographed_digits_land_where_the_digits_do():
     moved = np.subtract(engine.encode(prepared).z_mean, engine.encode(digits / np.float32(255)).z_mean)
     distance = np.abs(moved).max(1)
     engine.close()
-    assert np.median(distance) < 0.06
+    assert np.median(distance) < 0.04
     # The rest are digits on a border of the latent space, where a single pixel moves z_mean from one region to another.
-    assert (distance < 0.5).mean() > 0.88
+    assert (distance < 0.5).mean() > 0.93

@@ -1,62 +1,125 @@
-"""Requests that arrive together share a model call. Between service, on the event loop, and the engine's thread.
+"""Requests that arrive together share a model call. Between service, on the event loop, and the engine.
 
 There is no timer. A lone request runs at once; what arrives while the model is busy becomes the next batch, so
 that batches grow exactly as load does. Calls are grouped by the function called: a batch never mixes encoding
 with generating, nor two versions of the model.
+
+A batch runs in a thread of its own, unless it is so small that handing it over would take longer than running it:
+then it runs on the event loop, after what arrived in the same turn of the loop has joined it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from app.deadlines import Deadlines
 from app.errors import DeadlineExceeded, DigitVaeError, EngineError, Overloaded, ShuttingDown
 
 Array = npt.NDArray[Any]
 Rows = tuple[Array, ...]  # arrays of equal length, a row per row of the input
 Call = Callable[[Any], Rows]
 Outcome = Rows | DigitVaeError
+Gone = Callable[[], bool]  # whether the caller has hung up
+
+# Whether a caller has left is asked of those only that have waited this long: before it, asking costs more than it saves.
+ASK_AFTER_S = 0.05
 
 
-@dataclass(eq=False)
+class Observer(Protocol):
+    """What a batcher tells about its work."""
+
+    def queued(self, rows: int) -> None:
+        """So many rows wait now."""
+
+    def batch(self, rows: int, waits_s: Sequence[float], took_s: float) -> None:
+        """A model call ended; `waits_s` has what each request in it waited before."""
+
+    def rejected(self) -> None:
+        """A request was refused for want of room."""
+
+    def abandoned(self) -> None:
+        """A request was dropped before its model call: its caller left, or its time was up."""
+
+
+class Unobserved:
+    """Takes note of nothing."""
+
+    def queued(self, rows: int) -> None:
+        """See Observer."""
+
+    def batch(self, rows: int, waits_s: Sequence[float], took_s: float) -> None:
+        """See Observer."""
+
+    def rejected(self) -> None:
+        """See Observer."""
+
+    def abandoned(self) -> None:
+        """See Observer."""
+
+
 class _Waiting:
-    call: Call
-    rows: Array
-    answer: asyncio.Future[Rows]
+    __slots__ = ("answer", "call", "gone", "rows", "since")
+
+    def __init__(self, call: Call, rows: Array, answer: asyncio.Future[Rows], gone: Gone | None, since: float) -> None:
+        self.call = call
+        self.rows = rows
+        self.answer = answer
+        self.gone = gone
+        self.since = since
+
+    def left(self, now: float) -> bool:
+        """Whether nobody waits for the answer any more."""
+        if self.answer.done():
+            return True
+        return self.gone is not None and now - self.since > ASK_AFTER_S and self.gone()
 
 
 class Batcher:
-    """Runs model calls one after the other in a thread of their own, many requests to a call.
+    """Runs model calls one after the other, many requests to a call.
 
     Args:
         max_batch: most rows of one call; a longer request is split.
         max_queue: most rows that may wait.
         timeout_s: longest time, in seconds, from arrival to answer.
+        inline_rows: a batch of at most so many rows runs on the event loop, a longer one in the batcher's thread.
+        observer: is told of queue and batches.
     """
 
-    def __init__(self, max_batch: int, max_queue: int, timeout_s: float) -> None:
+    def __init__(
+        self,
+        max_batch: int,
+        max_queue: int,
+        timeout_s: float,
+        inline_rows: int = 0,
+        observer: Observer | None = None,
+    ) -> None:
         self.max_batch = max_batch
         self.max_queue = max_queue
         self.timeout_s = timeout_s
+        self._inline_rows = inline_rows
+        self._observer = observer or Unobserved()
+        self._deadlines: Deadlines[asyncio.Future[Rows]] = Deadlines(timeout_s, self._too_late)
         self._queue: deque[_Waiting] = deque()
         self._rows_waiting = 0
         self._busy = False
         self._closed = False
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="inference")
 
-    async def submit(self, call: Call, rows: Array) -> Rows:
+    async def submit(self, call: Call, rows: Array, gone: Gone | None = None) -> Rows:
         """The call's result for these rows, whatever else was in the batch.
 
         Args:
             call: a function of the engine; equal functions share batches.
             rows: (n, ...), n >= 1.
+            gone: tells whether the caller has hung up; asked before the model call if the request had to wait.
 
         Raises:
             Overloaded: too many rows wait already.
@@ -64,49 +127,75 @@ class Batcher:
             ShuttingDown: the batcher was closed.
             EngineError: the model failed on these rows.
         """
+        self._admit(len(rows))
+        if len(rows) <= self.max_batch:
+            return await self._answered(self._enqueue(call, rows, gone))
+        starts = range(0, len(rows), self.max_batch)
+        parts = [self._enqueue(call, rows[start : start + self.max_batch], gone) for start in starts]
+        try:
+            return _joined([await self._answered(part) for part in parts])
+        finally:
+            for part in parts:  # after a failure, what is still queued is dropped before it costs a model call
+                self._deadlines.release(part)
+                if not part.cancel() and not part.cancelled():
+                    part.exception()  # read, so that asyncio does not report it as overlooked
+
+    async def _answered(self, answer: asyncio.Future[Rows]) -> Rows:
+        try:
+            return await answer
+        finally:
+            self._deadlines.release(answer)
+
+    def _admit(self, rows: int) -> None:
         if self._closed:
             raise ShuttingDown("The service is stopping. Send the request to another instance, or again later.")
-        if self._rows_waiting + len(rows) > self.max_queue:
+        if self._rows_waiting + rows > self.max_queue:
+            self._observer.rejected()
             raise Overloaded("Too many requests wait for the model. Try again in a second.")
-        parts = [
-            self._enqueue(call, rows[start : start + self.max_batch]) for start in range(0, len(rows), self.max_batch)
-        ]
-        try:
-            async with asyncio.timeout(self.timeout_s):
-                results = await asyncio.gather(*parts)
-        except TimeoutError as exc:
-            raise DeadlineExceeded(f"The model did not get to the request in {self.timeout_s:g} s.") from exc
-        finally:
-            for part in parts:
-                part.cancel()  # what is still queued is dropped before it costs a model call
-        return results[0] if len(results) == 1 else _joined(results)
 
-    def _enqueue(self, call: Call, rows: Array) -> asyncio.Future[Rows]:
-        answer: asyncio.Future[Rows] = asyncio.get_running_loop().create_future()
-        self._queue.append(_Waiting(call, rows, answer))
+    def _enqueue(self, call: Call, rows: Array, gone: Gone | None) -> asyncio.Future[Rows]:
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Rows] = loop.create_future()
+        now = loop.time()
+        self._deadlines.watch(answer, now)
+        self._queue.append(_Waiting(call, rows, answer, gone, now))
         self._rows_waiting += len(rows)
         if not self._busy:
-            self._start()
+            self._wake(loop)
         return answer
 
+    def _wake(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Start a batch: at once in the thread, or on the loop when all who came in this turn have queued."""
+        if self._inline_rows:
+            self._busy = True
+            loop.call_soon(self._start)
+        else:
+            self._start()
+
     def _start(self) -> None:
-        batch = self._next_batch()
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        batch = self._next_batch(now)
+        self._observer.queued(self._rows_waiting)
+        self._busy = bool(batch)
         if not batch:
             return
-        self._busy = True
-        loop = asyncio.get_running_loop()
         call, rows = batch[0].call, [waiting.rows for waiting in batch]
-        running = self._thread.submit(_infer, call, rows)
-        running.add_done_callback(lambda done: loop.call_soon_threadsafe(self._finish, batch, done))
+        waits = [now - waiting.since for waiting in batch]
+        if sum(map(len, rows)) <= self._inline_rows:
+            self._finish(batch, waits, _timed(call, rows))
+            return
+        running = self._thread.submit(_timed, call, rows)
+        running.add_done_callback(lambda done: loop.call_soon_threadsafe(self._collect, batch, waits, done))
 
-    def _next_batch(self) -> list[_Waiting]:
+    def _next_batch(self, now: float) -> list[_Waiting]:
         """The oldest call and all that can join it, in order; callers that left are dropped."""
         batch: list[_Waiting] = []
         others: deque[_Waiting] = deque()
         size = 0
         for waiting in self._queue:
-            if waiting.answer.done():
-                self._rows_waiting -= len(waiting.rows)
+            if waiting.left(now):
+                self._drop(waiting)
             elif batch and (waiting.call != batch[0].call or size + len(waiting.rows) > self.max_batch):
                 others.append(waiting)
             else:
@@ -116,24 +205,46 @@ class Batcher:
         self._rows_waiting -= size
         return batch
 
-    def _finish(self, batch: list[_Waiting], done: Future[list[Outcome]]) -> None:
+    def _drop(self, waiting: _Waiting) -> None:
+        self._rows_waiting -= len(waiting.rows)
+        self._observer.abandoned()
+        waiting.answer.cancel()
+
+    def _collect(self, batch: list[_Waiting], waits: list[float], done: Future[tuple[list[Outcome], float]]) -> None:
+        self._finish(batch, waits, done.result())
+
+    def _finish(self, batch: list[_Waiting], waits: list[float], done: tuple[list[Outcome], float]) -> None:
+        outcomes, took_s = done
         self._busy = False
-        for waiting, outcome in zip(batch, done.result(), strict=True):
+        for waiting, outcome in zip(batch, outcomes, strict=True):
             if waiting.answer.done():
                 continue
             if isinstance(outcome, DigitVaeError):
                 waiting.answer.set_exception(outcome)
             else:
                 waiting.answer.set_result(outcome)
+        self._observer.batch(sum(len(waiting.rows) for waiting in batch), waits, took_s)
         if self._queue:
-            self._start()
+            self._wake(asyncio.get_running_loop())
+
+    def _too_late(self, answer: asyncio.Future[Rows]) -> None:
+        if not answer.done():
+            answer.set_exception(DeadlineExceeded(f"The model did not get to the request in {self.timeout_s:g} s."))
 
     async def close(self) -> None:
         """Refuse new calls, answer what waits, and end the thread."""
         self._closed = True
         while self._busy:
             await asyncio.sleep(0.005)
+        self._deadlines.close()
         self._thread.shutdown()
+
+
+def _timed(call: Call, parts: Sequence[Array]) -> tuple[list[Outcome], float]:
+    """The outcomes, and what they took in seconds."""
+    started = time.perf_counter()
+    outcomes = _infer(call, parts)
+    return outcomes, time.perf_counter() - started
 
 
 def _infer(call: Call, parts: Sequence[Array]) -> list[Outcome]:
@@ -153,6 +264,8 @@ def _call(call: Call, parts: Sequence[Array]) -> list[Rows]:
         raise EngineError(f"The model answered {len(rows)} rows with {[len(r) for r in results]}.")
     if len(parts) == 1:
         return [results]
+    if len(parts) == len(rows):  # a row each, as under load: by iteration, which is cheaper than slicing
+        return list(zip(*(result[:, np.newaxis] for result in results), strict=True))
     ends = np.cumsum([len(part) for part in parts])
     return [tuple(result[end - len(part) : end] for result in results) for part, end in zip(parts, ends, strict=True)]
 

@@ -28,8 +28,18 @@ class Engine(Protocol):
     def image_shape(self) -> tuple[int, int]:
         """Height and width of an image."""
 
+    @property
+    def quick_rows(self) -> int:
+        """A call of at most so many rows is over before a thread could be woken for it, or little later; 0 if none.
+
+        Known once `warm_up` has run.
+        """
+
     def encode(self, images: FloatArray) -> Posterior:
         """Images (n, h, w) in [0, 1], light on dark, to their posteriors."""
+
+    def encode_levels(self, levels: ByteArray) -> Posterior:
+        """As `encode`, from grey levels 0 .. 255, uint8 (n, h, w)."""
 
     def generate(self, z: FloatArray) -> tuple[FloatArray]:
         """Latent vectors (n, d) to images (n, h, w) in [0, 1]."""
@@ -38,7 +48,7 @@ class Engine(Protocol):
         """As `generate`, in grey levels 0 .. 255."""
 
     def warm_up(self) -> None:
-        """Run each call once, so that the first request pays for nothing.
+        """Run each call with the batch sizes that occur, so that no request pays for being the first.
 
         Raises:
             EngineError: the model does not do what its manifest says.

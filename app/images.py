@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import io
 import math
+import struct
+import zlib
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +27,12 @@ MEDIA_TYPES = ("image/png", "image/jpeg", "image/webp", "image/bmp")
 
 # A digit is drawn in 20 x 20 pixels: detail beyond this many pixels a side is only time and memory.
 WORKING_SIDE = 768
+
+# Where a PNG may have an orientation or transparency.
+_NOT_PLAIN = frozenset({"exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif", "transparency"})
+
+# PNGs of at most so many pixels are stored, not compressed: they fit one packet either way.
+SMALL_PIXELS = 1024
 
 
 def open_picture(data: bytes, max_pixels: int) -> Image.Image:
@@ -75,10 +84,34 @@ def decode(picture: Image.Image) -> FloatArray:
             # The JPEG decoder can skip what a reduction would average away; it never goes below the size asked for.
             picture.draft(None, (WORKING_SIDE, WORKING_SIDE))
         picture.load()
-        upright = ImageOps.exif_transpose(picture)
+        upright = picture if _is_plain(picture) else ImageOps.exif_transpose(picture)
         return _reduce(_grey(upright))
     except Exception as exc:  # zlib, libjpeg, libwebp and the chunk parsers each have their own errors
         raise InvalidImage(f"The picture is truncated or damaged ({type(exc).__name__}: {exc}).") from exc
+
+
+def decode_plain(picture: Image.Image) -> ByteArray | None:
+    """The grey levels, uint8 (height, width), of an opened PNG that holds 8-bit grey and nothing else; else None.
+
+    What `decode` gives for such a picture is this / 255.
+
+    Raises:
+        InvalidImage: the file is truncated or damaged.
+    """
+    if picture.format != "PNG" or picture.mode != "L":
+        return None
+    try:
+        picture.load()
+    except Exception as exc:
+        raise InvalidImage(f"The picture is truncated or damaged ({type(exc).__name__}: {exc}).") from exc
+    if not _is_plain(picture):
+        return None
+    return np.frombuffer(picture.tobytes(), np.uint8).reshape(picture.height, picture.width)
+
+
+def _is_plain(picture: Image.Image) -> bool:
+    """Whether a loaded picture is a PNG without what may turn it or make it transparent."""
+    return picture.format == "PNG" and picture.info.keys().isdisjoint(_NOT_PLAIN)
 
 
 def _grey(picture: Image.Image) -> Image.Image:
@@ -111,9 +144,29 @@ def _reduce(picture: Image.Image) -> FloatArray:
 
 def encode_png(grey: ByteArray) -> bytes:
     """An 8-bit grey picture, uint8 (height, width), as a PNG file."""
+    if grey.size <= SMALL_PIXELS:
+        return _stored_png(grey)
     out = io.BytesIO()
     Image.fromarray(grey).save(out, "PNG", compress_level=1)
     return out.getvalue()
+
+
+def _stored_png(grey: ByteArray) -> bytes:
+    """A PNG whose pixels are not compressed: 3 microseconds for a digit, where Pillow's fastest takes 35."""
+    height, width = grey.shape
+    lines = np.zeros((height, width + 1), np.uint8)  # each line begins with its filter type, 0 for none
+    lines[:, 1:] = grey
+    data = b"IDAT" + zlib.compress(lines.tobytes(), 0)
+    head, tail = _png_frame(height, width)
+    return b"".join((head, struct.pack(">I", len(data) - 4), data, struct.pack(">I", zlib.crc32(data)), tail))
+
+
+@lru_cache(64)
+def _png_frame(height: int, width: int) -> tuple[bytes, bytes]:
+    """What stands before and after the data of an 8-bit grey PNG (ISO/IEC 15948, 11.2)."""
+    header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    head = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
+    return head, struct.pack(">I", 0) + b"IEND" + struct.pack(">I", zlib.crc32(b"IEND"))
 
 
 def contact_sheet(digits: ByteArray, columns: int | None = None) -> ByteArray:

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import logging
+import signal
+import threading
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from importlib import metadata
+from types import FrameType
 
 from fastapi import FastAPI
 from fastapi.responses import RedirectResponse
 
 from app import problems
 from app.body_limit import BodyLimit
+from app.edge import Edge
 from app.engine import Engine
+from app.metrics import Metrics
 from app.routes import inference, manifold, operations
+from app.routes.short_cuts import SHORT_CUTS
 from app.service import ServedModel, Service
 from app.settings import Settings
 from app.store import ModelStore, StoredVersion
@@ -42,10 +50,15 @@ def create_app(settings: Settings | None = None, open_engine: OpenEngine | None 
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        service = Service(load(chosen, open_engine or open_saved_models), chosen)
+        service = Service(load(chosen, open_engine or open_saved_models), chosen, app.state.metrics)
         app.state.service = service
+        app.state.metrics.serves(service.model.version)
+        # TensorFlow is a million objects that will never be garbage: looking through them holds up every request.
+        gc.collect()
+        gc.freeze()
         try:
-            yield
+            with _draining(service, chosen.drain_s):
+                yield
         finally:
             await service.close()
 
@@ -55,7 +68,47 @@ def create_app(settings: Settings | None = None, open_engine: OpenEngine | None 
         app.include_router(surface.router)
     app.add_api_route("/", lambda: RedirectResponse("/docs"), include_in_schema=False)
     problems.install(app)
+    _put_at_the_edge(app, chosen)
     return app
+
+
+def _put_at_the_edge(app: FastAPI, settings: Settings) -> None:
+    """Count, admit and time every request, outside everything else; to be called when all routes are there."""
+    routes = list(dict.fromkeys(str(getattr(route, "path", "")) for route in app.routes))
+    app.state.metrics = Metrics(routes, settings.metrics_dir)
+    app.add_middleware(
+        Edge,
+        short_cuts=SHORT_CUTS,
+        metrics=app.state.metrics,
+        max_requests=settings.max_requests,
+        timeout_s=settings.request_timeout_s,
+    )
+
+
+@contextmanager
+def _draining(service: Service, drain_s: float) -> Iterator[None]:
+    """While inside, SIGTERM first makes the service say that it is not ready, and stops the server `drain_s` later.
+
+    The server's own handler closes the port at once, so that a balancer would learn of it by failed connections.
+    """
+    stop = signal.getsignal(signal.SIGTERM)
+    if threading.current_thread() is not threading.main_thread() or not callable(stop):
+        yield  # not under a server that handles the signal
+        return
+    loop = asyncio.get_running_loop()
+
+    def drain(signum: int, frame: FrameType | None) -> None:
+        service.draining = True
+        if drain_s:
+            loop.call_soon_threadsafe(loop.call_later, drain_s, stop, signum, frame)
+        else:
+            stop(signum, frame)
+
+    signal.signal(signal.SIGTERM, drain)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, stop)
 
 
 def load(settings: Settings, open_engine: OpenEngine) -> ServedModel:

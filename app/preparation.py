@@ -9,7 +9,8 @@ digits were scaled into a 20 x 20 box with their aspect kept, and placed in the 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from functools import lru_cache
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -48,7 +49,7 @@ def prepare(grey: FloatArray, shape: tuple[int, int], invert: Invert = "auto", f
     Raises:
         InvalidImage: there is nothing to cut out: the picture is one even tone.
     """
-    if invert == "true" or (invert == "auto" and _is_dark_on_light(grey)):
+    if must_turn(grey, invert):
         grey = 1 - grey
     if grey.shape == shape:
         return grey
@@ -57,18 +58,30 @@ def prepare(grey: FloatArray, shape: tuple[int, int], invert: Invert = "auto", f
     return _centred(_scaled(_cut_out(*_ink(grey)), shape), shape)
 
 
+def must_turn(grey: FloatArray, invert: Invert) -> bool:
+    """Whether a picture, float32 (h, w) in [0, 1], is to be turned to light on dark."""
+    return invert == "true" or (invert == "auto" and _is_dark_on_light(grey))
+
+
 def _border(grey: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Rows, columns and values of the pixels along the edge, about a fiftieth of the side deep."""
-    depth = max(1, min(grey.shape) // 50)
-    inside = np.zeros(grey.shape, bool)
+    rows, columns = _border_places(grey.shape)
+    return rows.astype(np.float32), columns.astype(np.float32), grey[rows, columns]
+
+
+@lru_cache(4)  # pictures of the model's size come again and again
+def _border_places(shape: tuple[int, int]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    depth = max(1, min(shape) // 50)
+    inside = np.zeros(shape, bool)
     inside[depth:-depth, depth:-depth] = True
     rows, columns = np.nonzero(~inside)
-    return rows.astype(np.float32), columns.astype(np.float32), grey[rows, columns]
+    return rows, columns
 
 
 def _is_dark_on_light(grey: FloatArray) -> bool:
     """Whether the picture departs from its border more towards black than towards white."""
-    paper = float(np.median(_border(grey)[2]))
+    values = np.sort(grey[_border_places(grey.shape)])
+    paper = float(values[(len(values) - 1) // 2] + values[len(values) // 2]) / 2  # the median
     smooth = _scaled_to(grey, 64) if min(grey.shape) > 128 else grey  # noise must not decide
     darker, lighter = paper - float(smooth.min()), float(smooth.max()) - paper
     if abs(darker - lighter) < 0.02:

@@ -38,12 +38,17 @@ def respond(error: DigitVaeError, headers: dict[str, str] | None = None) -> Resp
     return Response(json.dumps(document), error.status, headers, MEDIA_TYPE)
 
 
+def answer(method: str, path: str, error: DigitVaeError) -> Response:
+    """The response for an error that a request met; a fault of the service is logged, and its detail kept back."""
+    if error.status >= 500 and not isinstance(error, Unavailable):
+        log.error("%s %s: %s", method, path, error, exc_info=error)
+        return respond(_without_detail(type(error)))
+    return respond(error)
+
+
 async def _ours(request: Request, exc: Exception) -> Response:
     assert isinstance(exc, DigitVaeError)
-    if exc.status >= 500 and not isinstance(exc, Unavailable):
-        log.error("%s %s: %s", request.method, request.url.path, exc, exc_info=exc)
-        return respond(_without_detail(type(exc)))
-    return respond(exc)
+    return answer(request.method, request.url.path, exc)
 
 
 async def _starlettes(request: Request, exc: Exception) -> Response:

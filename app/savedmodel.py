@@ -1,13 +1,14 @@
 """The engine on TensorFlow: the one module of the service that imports it.
 
 A SavedModel's signature is called through a session's callable with the single-threaded executor: on a small
-batch this costs a quarter of the same call through `tf.saved_model.load`, since no eager tensor, no function
-dispatch and no thread pool stands between the array and the kernels.
+batch this costs an eighth of the same call through `tf.saved_model.load`, since no eager tensor, no function
+dispatch and no thread pool stands between the array and the kernels (docs/decisions/0002 and 0007).
 """
 
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,13 @@ ENCODE = "serving_default"
 GENERATE = "serving_default"
 RENDER = "render"
 
+# Kernels are prepared for each number of rows when it first occurs. Under load any number up to the clients' occurs.
+WARM_ROWS = (*range(1, 65), 128, 256)
+# A batch on the event loop keeps everybody else waiting for as long as it takes; a thread costs 0.05 to 5 ms to wake
+# while the loop is busy. Measured in docs/decisions/0007.
+QUICK_S = 0.0025
+QUICK_CANDIDATES = (256, 128, 64, 32, 16, 8, 4, 1)
+
 
 class SavedModelEngine:
     """A published version in memory.
@@ -40,6 +48,7 @@ class SavedModelEngine:
     def __init__(self, stored: StoredVersion, intra_op_threads: int = 1) -> None:
         self.latent_dim = stored.manifest.latent_dim
         self.image_shape = stored.manifest.image_shape
+        self.quick_rows = 0
         encoder = _Graph(stored.encoder, intra_op_threads)
         generator = _Graph(stored.generator, intra_op_threads)
         self._encode = encoder.signature(ENCODE, "image", ("z_mean", "z_log_var"))
@@ -50,6 +59,10 @@ class SavedModelEngine:
     def encode(self, images: FloatArray) -> Posterior:
         """See Engine."""
         return Posterior(*self._encode(images))
+
+    def encode_levels(self, levels: ByteArray) -> Posterior:
+        """See Engine."""
+        return Posterior(*self._encode(np.divide(levels, np.float32(255), dtype=np.float32)))
 
     def generate(self, z: FloatArray) -> tuple[FloatArray]:
         """See Engine."""
@@ -63,22 +76,41 @@ class SavedModelEngine:
 
     def warm_up(self) -> None:
         """See Engine."""
-        height, width = self.image_shape
-        for n in (1, 2):
-            z_mean, z_log_var = self.encode(np.zeros((n, height, width), np.float32))
-            (images,) = self.generate(np.zeros((n, self.latent_dim), np.float32))
-            (levels,) = self.render(np.zeros((n, self.latent_dim), np.float32))
-            found = (z_mean.shape, z_log_var.shape, images.shape, levels.shape)
-            expected = ((n, self.latent_dim),) * 2 + ((n, height, width),) * 2
-            if found != expected:
-                raise EngineError(f"The model answers with shapes {found}; its manifest promises {expected}.")
-            if not all(np.isfinite(array).all() for array in (z_mean, z_log_var, images)):
-                raise EngineError("The model answers with values that are not finite.")
+        for n in WARM_ROWS:
+            self._try(n)
+        self.quick_rows = next((n for n in QUICK_CANDIDATES if self._seconds(n) <= QUICK_S), 0)
 
     def close(self) -> None:
         """See Engine."""
         for graph in self._graphs:
             graph.close()
+
+    def _try(self, n: int) -> None:
+        height, width = self.image_shape
+        z_mean, z_log_var = self.encode(np.zeros((n, height, width), np.float32))
+        (images,) = self.generate(np.zeros((n, self.latent_dim), np.float32))
+        (levels,) = self.render(np.zeros((n, self.latent_dim), np.float32))
+        found = (z_mean.shape, z_log_var.shape, images.shape, levels.shape)
+        expected = ((n, self.latent_dim),) * 2 + ((n, height, width),) * 2
+        if found != expected:
+            raise EngineError(f"The model answers with shapes {found}; its manifest promises {expected}.")
+        if not all(np.isfinite(array).all() for array in (z_mean, z_log_var, images)):
+            raise EngineError("The model answers with values that are not finite.")
+
+    def _seconds(self, n: int) -> float:
+        """What the slower half of the model takes for n rows, at best of three."""
+        images = np.zeros((n, *self.image_shape), np.float32)
+        z = np.zeros((n, self.latent_dim), np.float32)
+        return max(_fastest(lambda: self.encode(images)), _fastest(lambda: self.render(z)))
+
+
+def _fastest(call: Callable[[], Any]) -> float:
+    taken = []
+    for _ in range(3):
+        started = time.perf_counter()
+        call()
+        taken.append(time.perf_counter() - started)
+    return min(taken)
 
 
 def tensorflow() -> Any:
@@ -122,22 +154,34 @@ class _Graph:
         if name not in signatures or not _fits(signatures[name], source, targets):
             raise CorruptVersion(f"The signature {name}({source}) -> {', '.join(targets)} is missing.")
         found = signatures[name]
-        fetches = [found.outputs[target].name for target in targets]
-        return _translated(self._session.make_callable(fetches, [found.inputs[source].name]))
+        # The public make_callable goes through the entry point of Session.run, which takes 75 us to do nothing; this
+        # one, made for Keras, takes 5. The run stays on the calling thread: there is nothing to run beside it.
+        options = _callable_options()
+        options.feed.append(found.inputs[source].name)
+        options.fetch.extend(found.outputs[target].name for target in targets)
+        options.run_options.inter_op_thread_pool = -1
+        kind = self._tf.as_dtype(found.inputs[source].dtype).as_numpy_dtype
+        return _translated(self._session._make_callable_from_options(options), kind)
 
     def close(self) -> None:
         """Free the session's memory."""
         self._session.close()
 
 
+def _callable_options() -> Any:
+    from tensorflow.core.protobuf import config_pb2
+
+    return config_pb2.CallableOptions()
+
+
 def _fits(signature: Any, source: str, targets: tuple[str, ...]) -> bool:
     return set(signature.inputs) == {source} and set(targets) <= set(signature.outputs)
 
 
-def _translated(run: Callable[[Any], list[Any]]) -> Run:
+def _translated(run: Callable[[Any], list[Any]], kind: type[np.generic]) -> Run:
     def call(batch: Any) -> list[Any]:
         try:
-            return run(batch)
+            return run(np.asarray(batch, kind))  # an array of another type would abort the process
         except Exception as exc:  # tensorflow.errors.*: the caller knows nothing of them
             raise EngineError(f"The model failed on a batch of {len(batch)}: {type(exc).__name__}.") from exc
 

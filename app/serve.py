@@ -17,6 +17,8 @@ from app.store import ModelStore
 
 WORKER_START_S = 120  # uvicorn kills a worker that does not answer its ping, and importing TensorFlow keeps it busy
 
+KEEP_ALIVE_S = 75  # as nginx: a client that reuses a connection just as it is closed sees a reset
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Serve until told to stop; 1 with one line on stderr if there is nothing to serve."""
@@ -40,6 +42,9 @@ def main(arguments: list[str] | None = None) -> int:
         workers=options.workers,
         access_log=options.access_log,
         log_level=settings.log_level.lower(),
+        ws="none",
+        proxy_headers=False,  # nothing here asks who the client is
+        timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=settings.shutdown_grace_s,
         timeout_worker_healthcheck=WORKER_START_S,
     )

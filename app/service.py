@@ -16,12 +16,12 @@ import numpy as np
 from cachetools import LRUCache
 
 from app import images, manifold
-from app.batching import Batcher
+from app.batching import Batcher, Gone, Observer
 from app.engine import Engine, Posterior
 from app.errors import InvalidImage, InvalidLatent, InvalidParameter
 from app.images import ByteArray, FloatArray
 from app.manifest import Manifest
-from app.preparation import Fit, Invert, prepare
+from app.preparation import Fit, Invert, must_turn, prepare
 from app.settings import Settings
 
 T = TypeVar("T")
@@ -60,32 +60,51 @@ class Reconstruction:
 class Service:
     """One model and the ways to use it. Every method may be called by many requests at once."""
 
-    def __init__(self, model: ServedModel, settings: Settings) -> None:
+    def __init__(self, model: ServedModel, settings: Settings, observer: Observer | None = None) -> None:
         self.model = model
         self.settings = settings
-        self._batcher = Batcher(settings.max_batch, settings.max_queue, settings.request_timeout_s)
+        self.draining = False  # told to stop: still answers, but wants no new callers
+        self._batcher = Batcher(
+            settings.max_batch,
+            settings.max_queue,
+            settings.request_timeout_s,
+            min(model.engine.quick_rows, settings.max_inline_rows),
+            observer,
+        )
         self._pictures = ThreadPoolExecutor(2, thread_name_prefix="pictures")
         self._manifolds: LRUCache[tuple[object, ...], bytes] = LRUCache(MANIFOLD_CACHE_BYTES, len)
 
-    async def encode(self, sources: Sequence[Source], invert: Invert, fit: Fit) -> Posterior:
+    async def encode(
+        self, sources: Sequence[Source], invert: Invert, fit: Fit, gone: Gone | None = None
+    ) -> Posterior:
         """The posterior of every image, in order.
+
+        Args:
+            sources: picture files, or images (n, h, w).
+            invert: see preparation.prepare.
+            fit: the same.
+            gone: tells whether the caller has hung up; see Batcher.submit.
 
         Raises:
             InvalidImage, ImageTooLarge: of the first source that cannot be used.
             Unavailable, EngineError: see Batcher.submit.
         """
-        return await self._posterior(await self._prepare(sources, invert, fit))
+        if len(sources) == 1 and (levels := self._levels(sources[0], invert)) is not None:
+            return Posterior(*await self._batcher.submit(self.model.engine.encode_levels, levels, gone))
+        return await self._posterior(await self._prepare(sources, invert, fit), gone)
 
-    async def generate(self, z: FloatArray) -> ByteArray:
+    async def generate(self, z: FloatArray, gone: Gone | None = None) -> ByteArray:
         """Grey levels (n, h, w) for latent vectors (n, d)."""
-        (levels,) = await self._batcher.submit(self.model.engine.render, self._checked(z))
+        (levels,) = await self._batcher.submit(self.model.engine.render, self._checked(z), gone)
         return levels
 
-    async def reconstruct(self, sources: Sequence[Source], invert: Invert, fit: Fit) -> Reconstruction:
+    async def reconstruct(
+        self, sources: Sequence[Source], invert: Invert, fit: Fit, gone: Gone | None = None
+    ) -> Reconstruction:
         """Every image through encoder and generator, and its loss at z_mean."""
         seen = await self._prepare(sources, invert, fit)
-        posterior = await self._posterior(seen)
-        (again,) = await self._batcher.submit(self.model.engine.generate, posterior.z_mean)
+        posterior = await self._posterior(seen, gone)
+        (again,) = await self._batcher.submit(self.model.engine.generate, posterior.z_mean, gone)
         return Reconstruction(seen, again, posterior, _xent(seen, again), _kl(posterior))
 
     async def manifold(self, n: int, scale: int, low: float, high: float, dims: tuple[int, int]) -> bytes:
@@ -107,6 +126,8 @@ class Service:
             raise InvalidParameter(f"scale is {scale}; at most {self.settings.max_scale} is drawn.")
         if columns is not None and columns > len(digits):
             raise InvalidParameter(f"columns is {columns}, but there are {len(digits)} digits.")
+        if len(digits) == 1 and scale == 1:
+            return images.encode_png(digits[0])
         sheet = images.contact_sheet(digits, columns)
         return images.encode_png(images.enlarge(sheet, scale, self.settings.max_picture_pixels))
 
@@ -125,8 +146,21 @@ class Service:
     async def _off_loop(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._pictures, work)
 
-    async def _posterior(self, batch: FloatArray) -> Posterior:
-        return Posterior(*await self._batcher.submit(self.model.engine.encode, batch))
+    async def _posterior(self, batch: FloatArray, gone: Gone | None) -> Posterior:
+        return Posterior(*await self._batcher.submit(self.model.engine.encode, batch, gone))
+
+    def _levels(self, source: Source, invert: Invert) -> ByteArray | None:
+        """A picture that needs no preparation but perhaps a turn, as grey levels (1, h, w); None for any other."""
+        if not isinstance(source, bytes):
+            return None
+        picture = images.open_picture(source, self.settings.max_image_pixels)
+        if (picture.height, picture.width) != self.model.engine.image_shape:
+            return None
+        levels = images.decode_plain(picture)
+        if levels is None:
+            return None
+        turned = 255 - levels if must_turn(levels / np.float32(255), invert) else levels
+        return turned[np.newaxis]
 
     async def _prepare(self, sources: Sequence[Source], invert: Invert, fit: Fit) -> FloatArray:
         """All sources as one batch (n, h, w)."""

@@ -37,14 +37,24 @@ class Settings(BaseSettings):
     )
     max_batch: int = Field(256, ge=1, description="Most rows of one model call.")
     max_queue: int = Field(8192, ge=1, description="Most rows that may wait for the model; beyond it requests get 503.")
+    max_requests: int = Field(1024, ge=1, description="Most requests under way in one worker; beyond it they get 503.")
+    max_inline_rows: int = Field(
+        256, ge=0, description="Most rows that are run on the event loop if that is quicker; 0 uses the thread always."
+    )
     request_timeout_s: float = Field(
-        30.0, gt=0, description="Longest time, in seconds, that a request may wait for the model."
+        30.0, gt=0, description="Longest time, in seconds, from a request's first byte to its answer."
     )
     intra_op_threads: int = Field(
         1, ge=0, description="Threads of one model operation on the CPU; 0 leaves it to TensorFlow."
     )
     shutdown_grace_s: int = Field(
         20, ge=1, description="Longest time, in seconds, that requests in flight may take once told to stop."
+    )
+    drain_s: float = Field(
+        0.0, ge=0, description="Time, in seconds, between saying not ready and closing the port, once told to stop."
+    )
+    metrics_dir: Path | None = Field(
+        None, description="Folder in which workers share their counts; scripts/serve makes one for several workers."
     )
     log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="Least level logged.")
 

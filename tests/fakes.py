@@ -22,6 +22,7 @@ class FakeEngine:
 
     latent_dim = D
     image_shape = SHAPE
+    quick_rows = 0  # every call in the inference thread, where the gate can hold it
 
     def __init__(self) -> None:
         self.batches: list[int] = []  # rows of every call
@@ -34,6 +35,9 @@ class FakeEngine:
         self._note(images)
         halves = np.stack([images[:, :, :14].mean((1, 2)), images[:, :, 14:].mean((1, 2))], 1)
         return Posterior(halves.astype(np.float32), np.full((len(images), D), -1, np.float32))
+
+    def encode_levels(self, levels: ByteArray) -> Posterior:
+        return self.encode(levels / np.float32(255))
 
     def generate(self, z: FloatArray) -> tuple[FloatArray]:
         self._note(z)

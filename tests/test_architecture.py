@@ -22,7 +22,9 @@ ALLOWED = {
     "app.store": {"app.errors", "app.manifest"},
     "app.schemas": {"app.preparation"},
     "app.routes": {"app.service", "app.schemas", "app.errors", "app.images", "app.npy", "app.manifest", "app.problems",
-                   "app.routes"},
+                   "app.metrics", "app.routes"},
+    "app.batching": {"app.deadlines", "app.errors"},
+    "app.edge": {"app.deadlines", "app.errors", "app.metrics", "app.problems"},
 }  # fmt: skip
 DEFAULT = {"app.errors", "app.images"}
 TRAINING = {"app.store", "app.images", "app.manifold", "app.errors", "app.manifest", "app.preparation"}

@@ -14,6 +14,7 @@ from app.problems import MEDIA_TYPE as PROBLEM
 from app.schemas import NoQuery, Problem
 
 BINARY: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
+TEXT: dict[str, Any] = {"schema": {"type": "string"}}
 PROBLEM_REF = {"schema": {"$ref": "#/components/schemas/Problem"}}
 
 

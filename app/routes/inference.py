@@ -13,7 +13,7 @@ from app import images, npy
 from app.images import ByteArray, FloatArray
 from app.routes.documents import BINARY, answers, operation, schema
 from app.routes.negotiation import accepted
-from app.routes.reading import IMAGE_TYPES, JSON, MULTIPART, latents, query, service_of, sources
+from app.routes.reading import IMAGE_TYPES, JSON, MULTIPART, hung_up, latents, query, service_of, sources
 from app.schemas import (
     EncodeRequest,
     EncodeResponse,
@@ -60,7 +60,7 @@ async def encode(request: Request) -> Response:
     service = service_of(request)
     options = query(request, PreparationQuery)
     found = await sources(request, service.settings.max_images)
-    z_mean, z_log_var = await service.encode(found, options.invert, options.fit)
+    z_mean, z_log_var = await service.encode(found, options.invert, options.fit, hung_up(request.receive))
     if kind == npy.MEDIA_TYPE:
         return _answer(request, npy.dumps(z_mean), kind)
     return _json(request, z_mean=numbers(z_mean), z_log_var=numbers(z_log_var))
@@ -88,7 +88,7 @@ async def generate(request: Request) -> Response:
     service = service_of(request)
     sheet = query(request, SheetQuery)
     z = await latents(request, service.model.engine.latent_dim, service.settings.max_rows)
-    digits = await service.generate(z)
+    digits = await service.generate(z, hung_up(request.receive))
     if kind == PNG:
         return _answer(request, await service.picture_off_loop(digits, sheet.columns, sheet.scale), kind)
     if kind == npy.MEDIA_TYPE:
@@ -112,7 +112,7 @@ async def reconstruct(request: Request) -> Response:
     service = service_of(request)
     options = query(request, ReconstructQuery)
     found = await sources(request, service.settings.max_images)
-    result = await service.reconstruct(found, options.invert, options.fit)
+    result = await service.reconstruct(found, options.invert, options.fit, hung_up(request.receive))
     if kind == PNG:
         pairs = np.stack([result.images, result.reconstruction], 1)  # (n, 2, h, w)
         levels = images.to_bytes(pairs.reshape(-1, *pairs.shape[2:]))

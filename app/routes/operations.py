@@ -1,13 +1,16 @@
-"""What operators and their machines ask: GET /model, /livez, /readyz."""
+"""What operators and their machines ask: GET /model, /livez, /readyz, /metrics."""
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Request, Response
+
+from app import metrics
+from app.errors import ShuttingDown
 
 from app.manifest import Manifest
-from app.routes.documents import answers, operation, schema
+from app.routes.documents import PROBLEM, PROBLEM_REF, TEXT, answers, operation, schema
 from app.routes.reading import JSON, query, service_of
-from app.schemas import NoQuery, State
+from app.schemas import NoQuery, Problem, State
 
 router = APIRouter(tags=["operations"])
 
@@ -30,8 +33,27 @@ async def live() -> State:
     return State(status="alive")
 
 
-@router.get("/readyz", summary="Whether requests can be answered", openapi_extra=operation())
+@router.get(
+    "/readyz",
+    summary="Whether requests can be answered",
+    responses={503: {"model": Problem, "content": {PROBLEM: PROBLEM_REF}, "description": "The service is stopping"}},
+    openapi_extra=operation(),
+)
 async def ready(request: Request) -> State:
-    """Says yes once the model is loaded and warm."""
-    service_of(request)
+    """Says yes once the model is loaded and warm, and no once the service was told to stop."""
+    if service_of(request).draining:
+        raise ShuttingDown("The service is stopping; it answers what it has.")
     return State(status="ready")
+
+
+@router.get(
+    "/metrics",
+    summary="Counts and times, for Prometheus",
+    response_class=Response,
+    responses={200: {"description": "Prometheus' text format, of all workers.", "content": {"text/plain": TEXT}}},
+    openapi_extra=operation(),
+)
+async def counts(request: Request) -> Response:
+    """Requests by route and status, latencies, queue, batches, refusals, and the version served."""
+    counted: metrics.Metrics = request.app.state.metrics
+    return Response(counted.text(), media_type=metrics.MEDIA_TYPE)

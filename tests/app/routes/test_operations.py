@@ -32,6 +32,7 @@ async def test_every_operation_of_the_openapi_document_names_its_bodies_answers_
     assert set(operations) == {
         ("/encode", "post"), ("/generate", "post"), ("/reconstruct", "post"),
         ("/manifold.png", "get"), ("/latent.png", "get"), ("/model", "get"), ("/livez", "get"), ("/readyz", "get"),
+        ("/metrics", "get"),
     }  # fmt: skip
     kinds = {"image/png", "image/jpeg", "image/webp", "image/bmp", "multipart/form-data"}
     kinds |= {"application/json", "application/x-npy"}

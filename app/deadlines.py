@@ -1,0 +1,59 @@
+"""When what is under way must be over: one timer for all of it, since most things are over long before.
+
+A timer for each request costs more than the rest of its bookkeeping together; here a request costs one entry in a
+dictionary, and the loop wakes for the oldest one only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+K = TypeVar("K")
+
+
+class Deadlines(Generic[K]):
+    """Calls `expire` with everything that is still watched `timeout_s` seconds after `watch`.
+
+    Use it on one event loop.
+    """
+
+    def __init__(self, timeout_s: float, expire: Callable[[K], None]) -> None:
+        self.timeout_s = timeout_s
+        self._expire = expire
+        self._due: dict[K, float] = {}  # in the order of arrival, hence of deadlines
+        self._timer: asyncio.TimerHandle | None = None
+
+    def __len__(self) -> int:
+        return len(self._due)
+
+    def watch(self, key: K, now: float) -> None:
+        """Start the clock for `key`; `now` is the loop's time."""
+        self._due[key] = now + self.timeout_s
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(self.timeout_s, self._check)
+
+    def release(self, key: K) -> None:
+        """Stop the clock; nothing happens if it has run out."""
+        self._due.pop(key, None)
+
+    def close(self) -> None:
+        """Watch nothing any more."""
+        self._due.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _check(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._timer = None
+        now = loop.time() + 1e-3  # timers may fire a clock tick early
+        late = []
+        for key, due in self._due.items():
+            if due > now:
+                self._timer = loop.call_at(due, self._check)
+                break
+            late.append(key)
+        for key in late:
+            del self._due[key]
+            self._expire(key)

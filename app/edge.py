@@ -1,0 +1,136 @@
+"""The outermost layer of the application: admission, deadlines, counting, and the short cut past the framework.
+
+uvicorn -> Edge -> a short cut (the plain form of a busy request), or the whole of FastAPI (everything else)
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app import problems
+from app.deadlines import Deadlines
+from app.errors import DeadlineExceeded, Overloaded
+from app.metrics import Metrics
+
+# Answers a request and says with which status, or returns None without having touched it.
+ShortCut = Callable[[Scope, Receive, Send], Awaitable[int | None]]
+
+# What must be answered however much is under way.
+ALWAYS = frozenset({"/livez", "/readyz", "/metrics"})
+NO_ANSWER = 0  # counts as a status of "other": the caller hung up
+
+
+class Edge:
+    """ASGI middleware for all requests.
+
+    Args:
+        app: what answers requests for which there is no short cut.
+        short_cuts: by path, for POST.
+        metrics: where requests are counted.
+        max_requests: how many may be under way; beyond it a request is refused before its body is read.
+        timeout_s: how long, in seconds, a request may take; then it is cancelled and answered with 503.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        short_cuts: Mapping[str, ShortCut],
+        metrics: Metrics,
+        max_requests: int,
+        timeout_s: float,
+    ) -> None:
+        self.app = app
+        self._short_cuts = short_cuts
+        self._metrics = metrics
+        self._max_requests = max_requests
+        self._under_way: Deadlines[asyncio.Task[object]] = Deadlines(timeout_s, self._expire)
+        self._expired: set[asyncio.Task[object]] = set()
+        self._refusal = _messages(Overloaded("Too many requests are under way. Try again in a second."))
+        self._too_late = _messages(DeadlineExceeded(f"The request was not answered in {timeout_s:g} s."))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        status: int | None = NO_ANSWER
+        answer = _Answer(send)
+        try:
+            if scope["path"] in ALWAYS:
+                status = await self._long_way(scope, receive, answer)
+            elif len(self._under_way) >= self._max_requests:
+                self._metrics.rejected()
+                status = await _say(self._refusal, send)
+            else:
+                status = await self._in_time(scope, receive, answer, started)
+        except Exception:
+            status = 500  # rendered by Starlette's outermost layer
+            raise
+        finally:
+            self._metrics.request(_route(scope), status or NO_ANSWER, loop.time() - started)
+
+    async def _in_time(self, scope: Scope, receive: Receive, answer: _Answer, now: float) -> int:
+        task = asyncio.current_task()
+        assert task is not None
+        self._under_way.watch(task, now)
+        try:
+            short_cut = self._short_cuts.get(scope["path"]) if scope["method"] == "POST" else None
+            status = await short_cut(scope, receive, answer.send) if short_cut else None
+            return await self._long_way(scope, receive, answer) if status is None else status
+        except asyncio.CancelledError:
+            if task not in self._expired:
+                raise
+            self._expired.discard(task)
+            task.uncancel()
+            return answer.status or await _say(self._too_late, answer.send)
+        finally:
+            self._under_way.release(task)
+
+    async def _long_way(self, scope: Scope, receive: Receive, answer: _Answer) -> int:
+        await self.app(scope, receive, answer.noting)
+        return answer.status
+
+    def _expire(self, task: asyncio.Task[object]) -> None:
+        self._expired.add(task)
+        task.cancel()
+
+
+class _Answer:
+    """The way back to the caller, and the status that went along it."""
+
+    __slots__ = ("send", "status")
+
+    def __init__(self, send: Send) -> None:
+        self.send = send
+        self.status = NO_ANSWER
+
+    async def noting(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+        await self.send(message)
+
+
+def _route(scope: Scope) -> str:
+    """The path as it is declared, so that metrics have a series per route and not per address."""
+    declared = getattr(scope.get("route"), "path", None)
+    return str(declared or scope["path"])
+
+
+def _messages(error: Overloaded | DeadlineExceeded) -> tuple[Message, Message]:
+    """The answer for an error, made once: refusing must be cheaper than anything that is refused."""
+    response = problems.respond(error)
+    return (
+        {"type": "http.response.start", "status": response.status_code, "headers": response.raw_headers},
+        {"type": "http.response.body", "body": response.body},
+    )
+
+
+async def _say(messages: tuple[Message, Message], send: Send) -> int:
+    for message in messages:
+        await send(dict(message))
+    return int(messages[0]["status"])

@@ -1,0 +1,181 @@
+"""What the service counts, as Prometheus reads it: GET /metrics.
+
+The number of series is fixed when the service starts, so all of them live in one array of doubles, and counting is
+adding to an element of it: a third of a microsecond, where a client library takes several. The array may be a file
+that is mapped into memory. With several workers each has its own file in one folder, and whichever worker is asked
+adds them up; the files of workers that died still count, except for gauges.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+from array import array
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+PREFIX = "digit_vae"
+OTHER = "other"
+STATUSES = (200, 304, 307, 400, 404, 405, 406, 408, 413, 415, 422, 429, 500, 503)
+
+REQUEST_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+MODEL_S = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
+BATCH_ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+
+
+class Metrics:
+    """The counts of one process; it is a batcher's Observer.
+
+    Args:
+        routes: the paths that are told apart; requests for any other one count as "other".
+        folder: where the workers of one service keep their counts, each a file named by its process; without it the
+            counts stay in this process.
+    """
+
+    def __init__(self, routes: Sequence[str], folder: Path | None = None) -> None:
+        self._routes = (*routes, OTHER)
+        self._folder = folder
+        layout = _Layout()
+        self._route = {route: i for i, route in enumerate(self._routes)}
+        self._status = {status: i for i, status in enumerate((*STATUSES, OTHER))}
+        self._requests = layout.take(len(self._routes) * len(self._status))
+        self._latency = [layout.histogram(REQUEST_S) for _ in self._routes]
+        self._waits, self._inference = layout.histogram(MODEL_S), layout.histogram(MODEL_S)
+        self._batches = layout.histogram(BATCH_ROWS)
+        self._rejected, self._abandoned = layout.take(), layout.take()
+        self._queue, self._version = layout.take(), layout.take()
+        self._size = layout.size
+        self._values = _doubles(self._size, folder)
+
+    def request(self, route: str, status: int, seconds: float) -> None:
+        """A request was answered."""
+        at = self._route.get(route, len(self._routes) - 1)
+        kind = self._status.get(status, len(self._status) - 1)
+        self._values[self._requests + at * len(self._status) + kind] += 1
+        self._observe(self._latency[at], REQUEST_S, seconds)
+
+    def queued(self, rows: int) -> None:
+        """See batching.Observer."""
+        self._values[self._queue] = rows
+
+    def batch(self, rows: int, waits_s: Sequence[float], took_s: float) -> None:
+        """See batching.Observer."""
+        for wait_s in waits_s:
+            self._observe(self._waits, MODEL_S, wait_s)
+        self._observe(self._inference, MODEL_S, took_s)
+        self._observe(self._batches, BATCH_ROWS, rows)
+
+    def rejected(self) -> None:
+        """See batching.Observer."""
+        self._values[self._rejected] += 1
+
+    def abandoned(self) -> None:
+        """See batching.Observer."""
+        self._values[self._abandoned] += 1
+
+    def serves(self, version: int) -> None:
+        """A version of the model is served."""
+        self._values[self._version] = version
+
+    def _observe(self, at: int, bounds: Sequence[float], value: float) -> None:
+        values = self._values
+        values[at + bisect_left(bounds, value)] += 1
+        values[at + len(bounds) + 1] += value
+
+    def text(self) -> str:
+        """All series in Prometheus' text format."""
+        total = self._total()
+        lines = [
+            *_head("requests_total", "counter", "Requests answered, by route and status."),
+            *self._request_lines(total),
+            *_head("request_seconds", "histogram", "From a request's first byte to its answer."),
+        ]
+        for route, at in zip(self._routes, self._latency, strict=True):
+            if sum(total[at : at + len(REQUEST_S) + 1]):
+                lines += _histogram("request_seconds", total, at, REQUEST_S, f'route="{route}",')
+        lines += _head("queue_seconds", "histogram", "What a request waited for its model call.")
+        lines += _histogram("queue_seconds", total, self._waits, MODEL_S)
+        lines += _head("inference_seconds", "histogram", "What a model call took.")
+        lines += _histogram("inference_seconds", total, self._inference, MODEL_S)
+        lines += _head("batch_rows", "histogram", "Rows of a model call.")
+        lines += _histogram("batch_rows", total, self._batches, BATCH_ROWS)
+        for name, kind, at, meaning in (
+            ("rejected_total", "counter", self._rejected, "Requests refused because too much was under way."),
+            ("abandoned_total", "counter", self._abandoned, "Requests dropped before their model call."),
+            ("queue_rows", "gauge", self._queue, "Rows that wait for the model."),
+            ("model_version", "gauge", self._version, "The version of the model that is served."),
+        ):
+            lines += [*_head(name, kind, meaning), f"{PREFIX}_{name} {total[at]:g}"]
+        return "\n".join(lines) + "\n"
+
+    def _request_lines(self, total: Sequence[float]) -> Iterator[str]:
+        for route, at in self._route.items():
+            for status, kind in self._status.items():
+                if count := total[self._requests + at * len(self._status) + kind]:
+                    yield f'{PREFIX}_requests_total{{route="{route}",status="{status}"}} {count:.0f}'
+
+    def _total(self) -> list[float]:
+        """The sum over the workers; of gauges, what living ones have."""
+        if self._folder is None:
+            return list(self._values)
+        total = [0.0] * self._size
+        version = 0.0
+        for path in self._folder.glob("*.metrics"):
+            counts = array("d", path.read_bytes())
+            if len(counts) != self._size:
+                continue  # a worker that is just starting
+            if not _alive(int(path.stem)):
+                counts[self._queue] = counts[self._version] = 0
+            version = max(version, counts[self._version])
+            total = [sum(pair) for pair in zip(total, counts, strict=True)]
+        total[self._version] = version
+        return total
+
+
+class _Layout:
+    """Hands out places in the array."""
+
+    def __init__(self) -> None:
+        self.size = 0
+
+    def take(self, count: int = 1) -> int:
+        self.size += count
+        return self.size - count
+
+    def histogram(self, bounds: Sequence[float]) -> int:
+        """A count per bucket, one for what exceeds all bounds, and the sum."""
+        return self.take(len(bounds) + 2)
+
+
+def _doubles(size: int, folder: Path | None) -> memoryview:
+    if folder is None:
+        return memoryview(array("d", bytes(8 * size)))
+    with (folder / f"{os.getpid()}.metrics").open("w+b") as file:
+        file.truncate(8 * size)
+        return memoryview(mmap.mmap(file.fileno(), 8 * size)).cast("d")
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+def _head(name: str, kind: str, meaning: str) -> list[str]:
+    return [f"# HELP {PREFIX}_{name} {meaning}", f"# TYPE {PREFIX}_{name} {kind}"]
+
+
+def _histogram(name: str, total: Sequence[float], at: int, bounds: Sequence[float], labels: str = "") -> Iterator[str]:
+    count = 0.0
+    for i, bound in enumerate((*bounds, "+Inf")):
+        count += total[at + i]
+        yield f'{PREFIX}_{name}_bucket{{{labels}le="{bound}"}} {count:.0f}'
+    plain = f"{{{labels.rstrip(',')}}}" if labels else ""
+    yield f"{PREFIX}_{name}_sum{plain} {total[at + len(bounds) + 1]:.9g}"
+    yield f"{PREFIX}_{name}_count{plain} {count:.0f}"

@@ -1,0 +1,108 @@
+"""The two busiest requests in their plain form, answered without the framework around a route.
+
+A single digit costs less than FastAPI's layers do. What is read, how it is checked and what is answered is the same as
+on the long way, by the same functions; anything unusual (parameters, another type, a body without a length) takes the
+long way, through routes/inference.py, and so does the OpenAPI document.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+
+from starlette.types import Receive, Scope, Send
+
+from app import problems
+from app.errors import DigitVaeError, EmptyBody
+from app.routes.reading import hung_up, latents_from_json
+from app.service import Service
+
+MAX_BODY_BYTES = 65536  # more is long on its way in any case
+GENERATE_HEADERS = {b"content-type": (b"application/json",), b"accept": (b"*/*", b"image/png")}
+ENCODE_HEADERS = {b"content-type": (b"image/png",), b"accept": (b"*/*", b"application/json")}
+UNUSUAL = (b"transfer-encoding", b"expect")
+
+Answer = tuple[bytes, bytes]  # content and its type
+Work = Callable[[Service, bytes, Callable[[], bool]], Awaitable[Answer]]
+
+
+async def generate(scope: Scope, receive: Receive, send: Send) -> int | None:
+    """POST /generate with JSON, for a PNG; see edge.ShortCut."""
+    return await _answered(scope, receive, send, _digit) if _is_plain(scope, GENERATE_HEADERS) else None
+
+
+async def encode(scope: Scope, receive: Receive, send: Send) -> int | None:
+    """POST /encode with a PNG, for JSON; see edge.ShortCut."""
+    return await _answered(scope, receive, send, _posterior) if _is_plain(scope, ENCODE_HEADERS) else None
+
+
+SHORT_CUTS = {"/generate": generate, "/encode": encode}
+
+
+async def _digit(service: Service, body: bytes, gone: Callable[[], bool]) -> Answer:
+    z = latents_from_json(body, service.model.engine.latent_dim, service.settings.max_rows)
+    return await service.picture_off_loop(await service.generate(z, gone), None, 1), b"image/png"
+
+
+async def _posterior(service: Service, body: bytes, gone: Callable[[], bool]) -> Answer:
+    z_mean, z_log_var = await service.encode([body], "auto", "auto", gone)
+    document = {"model_version": service.model.version, "z_mean": z_mean.tolist(), "z_log_var": z_log_var.tolist()}
+    return json.dumps(document).encode(), b"application/json"
+
+
+def _is_plain(scope: Scope, taken: dict[bytes, tuple[bytes, ...]]) -> bool:
+    """Whether there is a short body, announced as such, of the usual type, for the usual answer, and no query."""
+    service: Service = scope["app"].state.service
+    longest = min(MAX_BODY_BYTES, service.settings.max_body_bytes)
+    if scope["query_string"]:
+        return False
+    found = {b"content-type": False, b"content-length": False}
+    for name, value in scope["headers"]:
+        if name in taken:
+            if value not in taken[name]:
+                return False
+            found[name] = True
+        elif name == b"content-length":
+            found[name] = value.isdigit() and int(value) <= longest
+        elif name in UNUSUAL:
+            return False
+    return found[b"content-type"] and found[b"content-length"]
+
+
+async def _answered(scope: Scope, receive: Receive, send: Send, work: Work) -> int:
+    try:
+        body = await _read(receive)
+        if body is None:
+            return 0
+        service: Service = scope["app"].state.service
+        content, kind = await work(service, body, hung_up(receive))
+    except DigitVaeError as error:
+        response = problems.answer("POST", scope["path"], error)
+        await response(scope, receive, send)
+        return response.status_code
+    headers = [
+        (b"x-model-version", b"%d" % service.model.version),
+        (b"content-length", b"%d" % len(content)),
+        (b"content-type", kind),
+    ]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": content})
+    return 200
+
+
+async def _read(receive: Receive) -> bytes | None:
+    """The whole body; None if the caller hung up before its end.
+
+    Raises:
+        EmptyBody: there is nothing in it.
+    """
+    body, more = b"", True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
+        body += message.get("body", b"")
+        more = message.get("more_body", False)
+    if not body:
+        raise EmptyBody("The body is empty. /docs shows what this route reads.")
+    return body

@@ -28,11 +28,12 @@ class Deadlines(Generic[K]):
     def __len__(self) -> int:
         return len(self._due)
 
-    def watch(self, key: K, now: float) -> None:
-        """Start the clock for `key`; `now` is the loop's time."""
-        self._due[key] = now + self.timeout_s
+    def watch(self, key: K) -> None:
+        """Start the clock for `key`."""
+        loop = asyncio.get_running_loop()
+        self._due[key] = loop.time() + self.timeout_s
         if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(self.timeout_s, self._check)
+            self._timer = loop.call_later(self.timeout_s, self._check)
 
     def release(self, key: K) -> None:
         """Stop the clock; nothing happens if it has run out."""

@@ -6,6 +6,7 @@ uvicorn -> Edge -> a short cut (the plain form of a busy request), or the whole 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Mapping
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -56,8 +57,7 @@ class Edge:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        loop = asyncio.get_running_loop()
-        started = loop.time()
+        started = time.perf_counter()
         status: int | None = NO_ANSWER
         answer = _Answer(send)
         try:
@@ -67,17 +67,17 @@ class Edge:
                 self._metrics.rejected()
                 status = await _say(self._refusal, send)
             else:
-                status = await self._in_time(scope, receive, answer, started)
+                status = await self._in_time(scope, receive, answer)
         except Exception:
             status = 500  # rendered by Starlette's outermost layer
             raise
         finally:
-            self._metrics.request(_route(scope), status or NO_ANSWER, loop.time() - started)
+            self._metrics.request(_route(scope), status or NO_ANSWER, time.perf_counter() - started)
 
-    async def _in_time(self, scope: Scope, receive: Receive, answer: _Answer, now: float) -> int:
+    async def _in_time(self, scope: Scope, receive: Receive, answer: _Answer) -> int:
         task = asyncio.current_task()
         assert task is not None
-        self._under_way.watch(task, now)
+        self._under_way.watch(task)
         try:
             short_cut = self._short_cuts.get(scope["path"]) if scope["method"] == "POST" else None
             status = await short_cut(scope, receive, answer.send) if short_cut else None

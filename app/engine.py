@@ -41,6 +41,12 @@ class Engine(Protocol):
     def encode_levels(self, levels: ByteArray) -> Posterior:
         """As `encode`, from grey levels 0 .. 255, uint8 (n, h, w)."""
 
+    def read_png(self, png: bytes) -> ByteArray | None:
+        """The grey levels, uint8 (h, w), of a picture that `images.is_bare_png` knows, if the engine can tell them.
+
+        Pillow takes longer to open such a picture than the model to encode it.
+        """
+
     def generate(self, z: FloatArray) -> tuple[FloatArray]:
         """Latent vectors (n, d) to images (n, h, w) in [0, 1]."""
 

@@ -138,6 +138,14 @@ class InvalidParameter(RequestError):
     title = "Invalid parameter"
 
 
+class CallerLeft(RequestError):
+    """The caller hung up before the model got to its request; the status is nginx's, and seen in metrics only."""
+
+    status = 499
+    code = "caller-left"
+    title = "Caller left"
+
+
 class Unavailable(DigitVaeError):
     """The service cannot answer now; the same request may succeed later."""
 

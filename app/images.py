@@ -109,6 +109,17 @@ def decode_plain(picture: Image.Image) -> ByteArray | None:
     return np.frombuffer(picture.tobytes(), np.uint8).reshape(picture.height, picture.width)
 
 
+def is_bare_png(data: bytes, shape: tuple[int, int]) -> bool:
+    """Whether a file is a PNG of `shape`, 8-bit grey, not interlaced, and has no chunks but the three that it must.
+
+    Whether these are sound is left to the decoder.
+    """
+    head, tail = _png_frame(*shape)
+    if not (data.startswith(head) and data.endswith(tail) and data[37:41] == b"IDAT"):
+        return False
+    return int.from_bytes(data[33:37], "big") == len(data) - len(head) - len(tail) - 12
+
+
 def _is_plain(picture: Image.Image) -> bool:
     """Whether a loaded picture is a PNG without what may turn it or make it transparent."""
     return picture.format == "PNG" and picture.info.keys().isdisjoint(_NOT_PLAIN)

@@ -31,6 +31,7 @@ OpenEngine = Callable[[StoredVersion, Settings], Engine]
 
 log = logging.getLogger(__name__)
 
+ROUTERS = (inference.router, manifold.router, operations.router)
 DESCRIPTION = "A variational autoencoder of handwritten digits: encode images, generate digits, see the latent space."
 
 
@@ -62,10 +63,16 @@ def create_app(settings: Settings | None = None, open_engine: OpenEngine | None 
         finally:
             await service.close()
 
-    app = FastAPI(title="digit-vae", version=_version(), description=DESCRIPTION, lifespan=lifespan)
+    app = FastAPI(
+        title="digit-vae",
+        version=_version(),
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        telemetry={"metrics": False, "logs": False},  # /metrics has them; asking for a provider costs on each request
+    )
     app.add_middleware(BodyLimit, max_bytes=chosen.max_body_bytes)
-    for surface in (inference, manifold, operations):
-        app.include_router(surface.router)
+    for router in ROUTERS:
+        app.include_router(router)
     app.add_api_route("/", lambda: RedirectResponse("/docs"), include_in_schema=False)
     problems.install(app)
     _put_at_the_edge(app, chosen)
@@ -74,7 +81,8 @@ def create_app(settings: Settings | None = None, open_engine: OpenEngine | None 
 
 def _put_at_the_edge(app: FastAPI, settings: Settings) -> None:
     """Count, admit and time every request, outside everything else; to be called when all routes are there."""
-    routes = list(dict.fromkeys(str(getattr(route, "path", "")) for route in app.routes))
+    declared = (route.path for router in (app.router, *ROUTERS) for route in router.routes if hasattr(route, "path"))
+    routes = list(dict.fromkeys(declared))
     app.state.metrics = Metrics(routes, settings.metrics_dir)
     app.add_middleware(
         Edge,

@@ -18,7 +18,7 @@ from pathlib import Path
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 PREFIX = "digit_vae"
 OTHER = "other"
-STATUSES = (200, 304, 307, 400, 404, 405, 406, 408, 413, 415, 422, 429, 500, 503)
+STATUSES = (200, 304, 307, 400, 404, 405, 406, 408, 413, 415, 422, 429, 499, 500, 503)
 
 REQUEST_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 MODEL_S = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
@@ -149,9 +149,9 @@ class _Layout:
         return self.take(len(bounds) + 2)
 
 
-def _doubles(size: int, folder: Path | None) -> memoryview:
+def _doubles(size: int, folder: Path | None) -> memoryview[float]:
     if folder is None:
-        return memoryview(array("d", bytes(8 * size)))
+        return memoryview(bytearray(8 * size)).cast("d")
     with (folder / f"{os.getpid()}.metrics").open("w+b") as file:
         file.truncate(8 * size)
         return memoryview(mmap.mmap(file.fileno(), 8 * size)).cast("d")

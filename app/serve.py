@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
+import tempfile
+from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
@@ -17,6 +20,9 @@ from app.store import ModelStore
 
 WORKER_START_S = 120  # uvicorn kills a worker that does not answer its ping, and importing TensorFlow keeps it busy
 
+MOST_WORKERS = 4
+WORKER_BYTES = 2**30
+GPU_NODES = ("/dev/nvidia0", "/dev/nvidiactl", "/dev/kfd")
 KEEP_ALIVE_S = 75  # as nginx: a client that reuses a connection just as it is closed sees a reset
 
 
@@ -33,13 +39,17 @@ def main(arguments: list[str] | None = None) -> int:
     except StoreError as exc:
         print(f"error: {exc.detail}", file=sys.stderr)
         return 1
+    workers = options.workers or default_workers()
+    if workers > 1 and settings.metrics_dir is None:
+        folder = tempfile.TemporaryDirectory(prefix="digit-vae-")  # goes when this process does
+        os.environ["VAE_METRICS_DIR"] = folder.name  # the workers are new processes, which read the environment
     signal.signal(signal.SIGTERM, _exit)
     uvicorn.run(
         "app.main:create_app",
         factory=True,
         host=options.host,
         port=options.port,
-        workers=options.workers,
+        workers=workers,
         access_log=options.access_log,
         log_level=settings.log_level.lower(),
         ws="none",
@@ -49,6 +59,42 @@ def main(arguments: list[str] | None = None) -> int:
         timeout_worker_healthcheck=WORKER_START_S,
     )
     return 0
+
+
+def default_workers() -> int:
+    """As many processes as the machine feeds: by cores and memory; one where there is a GPU, which has one owner."""
+    if any(Path(node).exists() for node in GPU_NODES):
+        return 1
+    by_memory = _memory_bytes() // WORKER_BYTES
+    return int(max(1, min(_cores(), by_memory, MOST_WORKERS)))
+
+
+def _cores() -> float:
+    """Cores this process may use: its affinity, or its control group's share if that is less."""
+    cores = float(len(os.sched_getaffinity(0)))
+    quota, _, period = _read("/sys/fs/cgroup/cpu.max").partition(" ")
+    return min(cores, int(quota) / int(period)) if quota.isdigit() and period.isdigit() else cores
+
+
+def _memory_bytes() -> int:
+    """Memory of the machine, or of the control group if that is less."""
+    installed = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    limit = _read("/sys/fs/cgroup/memory.max")
+    return min(installed, int(limit)) if limit.isdigit() else installed
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text().strip()
+    except OSError:
+        return ""
+
+
+def _at_least_one(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("there must be at least one worker")
+    return number
 
 
 def _exit(signum: int, frame: FrameType | None) -> NoReturn:
@@ -65,7 +111,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen at; 0.0.0.0 for all")
     parser.add_argument("--port", type=int, default=8000)
-    parser.add_argument("--workers", type=int, default=1, help="processes, each with its own copy of the model")
+    parser.add_argument(
+        "--workers",
+        type=_at_least_one,
+        help=f"processes, each with its own copy of the model; by default one per core, at most {MOST_WORKERS}, as "
+        "memory allows, and one where there is a GPU",
+    )
     parser.add_argument("--access-log", action="store_true", help="log a line for every request")
     return parser
 

@@ -74,9 +74,7 @@ class Service:
         self._pictures = ThreadPoolExecutor(2, thread_name_prefix="pictures")
         self._manifolds: LRUCache[tuple[object, ...], bytes] = LRUCache(MANIFOLD_CACHE_BYTES, len)
 
-    async def encode(
-        self, sources: Sequence[Source], invert: Invert, fit: Fit, gone: Gone | None = None
-    ) -> Posterior:
+    async def encode(self, sources: Sequence[Source], invert: Invert, fit: Fit, gone: Gone | None = None) -> Posterior:
         """The posterior of every image, in order.
 
         Args:
@@ -153,13 +151,15 @@ class Service:
         """A picture that needs no preparation but perhaps a turn, as grey levels (1, h, w); None for any other."""
         if not isinstance(source, bytes):
             return None
-        picture = images.open_picture(source, self.settings.max_image_pixels)
-        if (picture.height, picture.width) != self.model.engine.image_shape:
-            return None
-        levels = images.decode_plain(picture)
+        engine = self.model.engine
+        levels = engine.read_png(source) if images.is_bare_png(source, engine.image_shape) else None
+        if levels is None:
+            picture = images.open_picture(source, self.settings.max_image_pixels)
+            fits = (picture.height, picture.width) == engine.image_shape
+            levels = images.decode_plain(picture) if fits else None
         if levels is None:
             return None
-        turned = 255 - levels if must_turn(levels / np.float32(255), invert) else levels
+        turned = 255 - levels if must_turn(np.divide(levels, np.float32(255), dtype=np.float32), invert) else levels
         return turned[np.newaxis]
 
     async def _prepare(self, sources: Sequence[Source], invert: Invert, fit: Fit) -> FloatArray:

@@ -39,6 +39,9 @@ class FakeEngine:
     def encode_levels(self, levels: ByteArray) -> Posterior:
         return self.encode(levels / np.float32(255))
 
+    def read_png(self, png: bytes) -> ByteArray | None:
+        return None
+
     def generate(self, z: FloatArray) -> tuple[FloatArray]:
         self._note(z)
         if (z == 666).any():

@@ -6,9 +6,9 @@ from fastapi import APIRouter, Request, Response
 
 from app import metrics
 from app.errors import ShuttingDown
-
 from app.manifest import Manifest
-from app.routes.documents import PROBLEM, PROBLEM_REF, TEXT, answers, operation, schema
+from app.problems import MEDIA_TYPE as PROBLEM
+from app.routes.documents import PROBLEM_REF, TEXT, answers, operation, schema
 from app.routes.reading import JSON, query, service_of
 from app.schemas import NoQuery, Problem, State
 

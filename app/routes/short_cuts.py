@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from starlette.types import Receive, Scope, Send
 
 from app import problems
-from app.errors import DigitVaeError, EmptyBody
+from app.errors import CallerLeft, DigitVaeError, EmptyBody
 from app.routes.reading import hung_up, latents_from_json
 from app.service import Service
 
@@ -72,8 +72,6 @@ def _is_plain(scope: Scope, taken: dict[bytes, tuple[bytes, ...]]) -> bool:
 async def _answered(scope: Scope, receive: Receive, send: Send, work: Work) -> int:
     try:
         body = await _read(receive)
-        if body is None:
-            return 0
         service: Service = scope["app"].state.service
         content, kind = await work(service, body, hung_up(receive))
     except DigitVaeError as error:
@@ -90,17 +88,18 @@ async def _answered(scope: Scope, receive: Receive, send: Send, work: Work) -> i
     return 200
 
 
-async def _read(receive: Receive) -> bytes | None:
-    """The whole body; None if the caller hung up before its end.
+async def _read(receive: Receive) -> bytes:
+    """The whole body.
 
     Raises:
         EmptyBody: there is nothing in it.
+        CallerLeft: it broke off.
     """
     body, more = b"", True
     while more:
         message = await receive()
         if message["type"] == "http.disconnect":
-            return None
+            raise CallerLeft("The caller hung up in the middle of the body.")
         body += message.get("body", b"")
         more = message.get("more_body", False)
     if not body:

@@ -1,0 +1,170 @@
+"""Admission, deadlines, counting, and the short cuts: what stands around every request."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import threading
+
+import httpx
+import pytest
+
+from app.images import encode_png
+from app.main import create_app
+from tests.fakes import FakeEngine
+
+Z = {"z": [0.5, -0.5]}
+
+
+async def application(settings, engine, **changes):
+    app = create_app(settings.model_copy(update=changes), lambda stored, settings: engine)
+    return app, httpx.AsyncClient(
+        transport=httpx.ASGITransport(app, raise_app_exceptions=False), base_url="http://service"
+    )
+
+
+@pytest.fixture
+def held(engine):
+    """The engine, its calls waiting at a gate."""
+    engine.gate = threading.Event()
+    yield engine
+    engine.gate.set()
+
+
+async def counts(client):
+    text = (await client.get("/metrics")).text
+    return dict(line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
+
+
+async def test_the_short_cut_and_the_long_way_give_the_same_answer(client, digit):
+    png = {"content-type": "image/png"}
+    cases: list[tuple[str, dict]] = [
+        ("/generate", {"json": Z}),
+        ("/generate", {"json": {"z": [[0, 1], [1, 0], [2, 2]]}}),
+        ("/generate", {"json": {"sample": 3, "seed": 1}}),
+        ("/generate", {"json": {"z": [1]}}),
+        ("/generate", {"content": b"", "headers": {"content-type": "application/json"}}),
+        ("/encode", {"content": encode_png(digit), "headers": png}),
+        ("/encode", {"content": encode_png(255 - digit), "headers": png}),
+        ("/encode", {"content": encode_png(digit[:20]), "headers": png}),
+        ("/encode", {"content": b"seven", "headers": png}),
+    ]
+    for path, request in cases:
+        short = await client.post(path, **request)
+        headers = {**request.get("headers", {}), "accept": "text/x-none;q=0.1, */*"}
+        long = await client.post(path, **{**request, "headers": headers})
+        assert (short.status_code, short.content) == (long.status_code, long.content)
+        assert {**short.headers} == {**long.headers}
+
+
+async def test_beyond_the_bound_requests_are_refused_and_probes_answered(settings, held):
+    app, client = await application(settings, held, max_requests=2)
+    async with app.router.lifespan_context(app), client:
+        waiting = [asyncio.create_task(client.post("/generate", json=Z)) for _ in range(2)]
+        await asyncio.sleep(0.05)
+        refused = await client.post("/generate", json=Z)
+        assert refused.status_code == 503
+        assert refused.json()["code"] == "overloaded"
+        assert int(refused.headers["retry-after"]) >= 1
+        for probe in ("/livez", "/readyz", "/metrics"):
+            assert (await client.get(probe)).status_code == 200
+        held.gate.set()
+        assert [(await task).status_code for task in waiting] == [200, 200]
+        assert (await client.post("/generate", json=Z)).status_code == 200
+        assert (await counts(client))["digit_vae_rejected_total"] == "1"
+
+
+@pytest.mark.parametrize("path", ["/generate", "/generate?scale=2", "/manifold.png"])
+async def test_every_request_has_a_deadline(settings, held, path):
+    app, client = await application(settings, held, request_timeout_s=0.1)
+    async with app.router.lifespan_context(app), client:
+        method = "GET" if path.endswith("png") else "POST"
+        late = await client.request(method, path, **({"json": Z} if method == "POST" else {}))
+        assert (late.status_code, late.json()["code"]) == (503, "deadline-exceeded")
+        assert late.headers["retry-after"]
+        held.gate.set()
+        assert (await client.post("/generate", json=Z)).status_code == 200
+
+
+async def test_a_body_that_does_not_come_is_not_waited_for(settings, engine):
+    app, client = await application(settings, engine, request_timeout_s=0.1)
+
+    async def stuck():
+        yield b'{"z":'
+        await asyncio.sleep(5)
+
+    async with app.router.lifespan_context(app), client:
+        headers = {"content-type": "application/json"}
+        assert (await client.post("/generate", content=stuck(), headers=headers)).status_code == 503
+
+
+async def test_a_caller_that_hung_up_while_waiting_costs_no_model_call(settings, held):
+    app, client = await application(settings, held)
+    body = b'{"z": [0, 0]}'
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+    scope = {"type": "http", "method": "POST", "path": "/generate", "query_string": b"", "headers": headers}
+    messages = [{"type": "http.request", "body": body}]
+
+    async def receive():
+        return messages.pop(0) if messages else {"type": "http.disconnect"}
+
+    async def send(message):
+        sent.append(message)
+
+    sent: list[dict] = []
+    async with app.router.lifespan_context(app), client:
+        first = asyncio.create_task(client.post("/generate", json=Z))
+        await asyncio.sleep(0.02)
+        leaver = asyncio.create_task(app(scope, receive, send))
+        await asyncio.sleep(0.1)
+        held.gate.set()
+        assert (await first).status_code == 200
+        await leaver
+        assert sent[0]["status"] == 499
+        assert held.batches == [1]
+        assert (await counts(client))["digit_vae_abandoned_total"] == "1"
+
+
+async def test_requests_are_counted(client):
+    await client.post("/generate", json=Z)
+    await client.post("/generate", json={"z": [1]})
+    await client.get("/nowhere")
+    found = await counts(client)
+    assert found['digit_vae_requests_total{route="/generate",status="200"}'] == "1"
+    assert found['digit_vae_requests_total{route="/generate",status="422"}'] == "1"
+    assert found['digit_vae_requests_total{route="other",status="404"}'] == "1"
+    assert found["digit_vae_model_version"] == "1"
+    assert found["digit_vae_batch_rows_count"] == "1"
+
+
+async def test_told_to_stop_it_is_not_ready_first_and_stops_later(settings):
+    stopped = threading.Event()
+    before = signal.signal(signal.SIGTERM, lambda signum, frame: stopped.set())
+    try:
+        app, client = await application(settings, FakeEngine(), drain_s=0.2)
+        async with app.router.lifespan_context(app), client:
+            signal.raise_signal(signal.SIGTERM)
+            refused = await client.get("/readyz")
+            assert (refused.status_code, refused.json()["code"]) == (503, "shutting-down")
+            assert (await client.get("/livez")).status_code == 200
+            assert (await client.post("/generate", json=Z)).status_code == 200
+            assert not stopped.is_set()
+            await asyncio.sleep(0.3)
+            assert stopped.is_set()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+async def test_small_batches_run_on_the_loop_and_large_ones_in_the_thread(settings, engine):
+    engine.quick_rows = 2
+    app, client = await application(settings, engine)
+    async with app.router.lifespan_context(app), client:
+        await client.post("/generate", json=Z)
+        assert engine.threads == {threading.current_thread().name}
+        engine.threads.clear()
+        await client.post("/generate", json={"sample": 3})
+        assert all(name.startswith("inference") for name in engine.threads)
+        engine.batches.clear()
+        answers = await asyncio.gather(*(client.post("/generate", json={"z": [n, 0]}) for n in range(20)))
+        assert len({answer.content for answer in answers}) == 20 - 10 - 4  # paint() clips z beyond 5
+        assert len(engine.batches) < 20

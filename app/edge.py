@@ -21,6 +21,8 @@ ShortCut = Callable[[Scope, Receive, Send], Awaitable[int | None]]
 
 # What must be answered however much is under way.
 ALWAYS = frozenset({"/livez", "/readyz", "/metrics"})
+LEAST_LIMIT = 8
+PROBING = 0.1  # for every ten that were answered one more is let in, to see whether there is room again
 NO_ANSWER = 0  # counts as a status of "other": the caller hung up
 
 
@@ -47,6 +49,7 @@ class Edge:
         self._short_cuts = short_cuts
         self._metrics = metrics
         self._max_requests = max_requests
+        self._limit: float = max_requests
         self._under_way: Deadlines[asyncio.Task[object]] = Deadlines(timeout_s, self._expire)
         self._expired: set[asyncio.Task[object]] = set()
         self._refusal = _messages(Overloaded("Too many requests are under way. Try again in a second."))
@@ -63,16 +66,24 @@ class Edge:
         try:
             if scope["path"] in ALWAYS:
                 status = await self._long_way(scope, receive, answer)
-            elif len(self._under_way) >= self._max_requests:
+            elif len(self._under_way) >= self._limit:
                 self._metrics.rejected()
                 status = await _say(self._refusal, send)
             else:
                 status = await self._in_time(scope, receive, answer)
+                self._learn(status)
         except Exception:
             status = 500  # rendered by Starlette's outermost layer
             raise
         finally:
             self._metrics.request(_route(scope), status or NO_ANSWER, time.perf_counter() - started)
+
+    def _learn(self, status: int) -> None:
+        """Let in as many as the inside can take: a refusal from there came after work that was in vain."""
+        if status == 503:
+            self._limit = max(LEAST_LIMIT, len(self._under_way))
+        elif self._limit < self._max_requests:
+            self._limit += PROBING
 
     async def _in_time(self, scope: Scope, receive: Receive, answer: _Answer) -> int:
         task = asyncio.current_task()

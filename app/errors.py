@@ -12,7 +12,8 @@ DigitVaeError                      500 internal-error
 │   ├── UnsupportedMediaType       415 unsupported-media-type
 │   ├── InvalidImage               422 invalid-image           bytes that are no picture, or no digit in it
 │   ├── InvalidLatent              422 invalid-latent          a z that the generator cannot take
-│   └── InvalidParameter           422 invalid-parameter       a field or query parameter out of range
+│   ├── InvalidParameter           422 invalid-parameter       a field or query parameter out of range
+│   └── CallerLeft               499 caller-left             hung up before its turn; seen in metrics only
 ├── Unavailable                    503 unavailable             try again later
 │   ├── Overloaded                 503 overloaded              the queue is full
 │   ├── DeadlineExceeded           503 deadline-exceeded       the request waited longer than it may

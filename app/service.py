@@ -18,7 +18,7 @@ from cachetools import LRUCache
 from app import images, manifold
 from app.batching import Batcher, Gone, Observer
 from app.engine import Engine, Posterior
-from app.errors import InvalidImage, InvalidLatent, InvalidParameter
+from app.errors import InvalidImage, InvalidLatent, InvalidParameter, Overloaded
 from app.images import ByteArray, FloatArray
 from app.manifest import Manifest
 from app.preparation import Fit, Invert, must_turn, prepare
@@ -30,6 +30,7 @@ T = TypeVar("T")
 Source = bytes | FloatArray
 
 MANIFOLD_CACHE_BYTES = 32 * 2**20
+MOST_PICTURES = 128  # that wait for a thread: at ten milliseconds each, the last one waits less than a second
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,7 @@ class Service:
             min(model.engine.quick_rows, settings.max_inline_rows),
             observer,
         )
+        self._drawing = 0  # under way or waiting in the pool
         self._pictures = ThreadPoolExecutor(2, thread_name_prefix="pictures")
         self._manifolds: LRUCache[tuple[object, ...], bytes] = LRUCache(MANIFOLD_CACHE_BYTES, len)
 
@@ -142,7 +144,13 @@ class Service:
         self.model.engine.close()
 
     async def _off_loop(self, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._pictures, work)
+        if self._drawing >= MOST_PICTURES:
+            raise Overloaded("Too many pictures wait to be read or drawn. Try again in a second.")
+        self._drawing += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._pictures, work)
+        finally:
+            self._drawing -= 1
 
     async def _posterior(self, batch: FloatArray, gone: Gone | None) -> Posterior:
         return Posterior(*await self._batcher.submit(self.model.engine.encode, batch, gone))

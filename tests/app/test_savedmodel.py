@@ -1,0 +1,63 @@
+"""The engine on the shipped version."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from app.errors import EngineError
+from app.images import decode_plain, encode_png, is_bare_png, open_picture
+from app.savedmodel import SavedModelEngine
+from app.store import ModelStore
+from tests.e2e.server import ROOT
+from tests.pictures import file_of
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[SavedModelEngine]:
+    engine = SavedModelEngine(ModelStore(ROOT / "model_store").open())
+    yield engine
+    engine.close()
+
+
+def test_arrays_of_another_type_or_layout_give_the_same(engine):
+    z = np.random.default_rng(0).standard_normal((6, 2))
+    (expected,) = engine.render(z.astype(np.float32))
+    for same in (z, z.tolist(), np.repeat(z, 2, 0)[::2], np.asfortranarray(z)):
+        (found,) = engine.render(same)
+        assert np.abs(found.astype(int) - expected).max() <= 1
+
+
+def test_an_array_of_another_shape_is_an_error(engine):
+    with pytest.raises(EngineError):
+        engine.render(np.zeros((1, 3), np.float32))
+
+
+def test_levels_encode_as_their_255th_part(engine):
+    levels = np.random.default_rng(0).integers(0, 256, (5, 28, 28), np.uint8)
+    for found, expected in zip(engine.encode_levels(levels), engine.encode(levels / np.float32(255)), strict=True):
+        assert np.abs(found - expected).max() < 1e-5
+
+
+@pytest.mark.parametrize("options", [{}, {"compress_level": 0}, {"optimize": True}])
+def test_a_bare_png_is_read_as_pillow_reads_it(engine, options):
+    levels = np.random.default_rng(1).integers(0, 256, (28, 28), np.uint8)
+    png = file_of(levels, **options)
+    assert is_bare_png(png, (28, 28))
+    assert (engine.read_png(png) == levels).all()
+    assert (decode_plain(open_picture(encode_png(levels), 784)) == levels).all()
+
+
+def test_a_damaged_png_is_left_to_pillow(engine):
+    png = bytearray(file_of(np.random.default_rng(1).integers(0, 256, (28, 28), np.uint8)))
+    png[60:80] = bytes(20)
+    assert engine.read_png(bytes(png)) is None
+
+
+def test_quick_batches_are_found_while_warming_up(engine):
+    engine.warm_up()
+    assert engine.quick_rows >= 0

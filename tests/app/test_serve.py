@@ -1,0 +1,22 @@
+from __future__ import annotations
+
+import pytest
+
+from app import serve
+
+
+@pytest.mark.parametrize(
+    ("cores", "gigabytes", "gpu", "workers"),
+    [(1, 8, False, 1), (2, 8, False, 2), (64, 128, False, 4), (8, 2, False, 2), (8, 0.5, False, 1), (8, 64, True, 1)],
+)
+def test_workers_are_as_many_as_the_machine_feeds(cores, gigabytes, gpu, workers, monkeypatch, tmp_path):
+    monkeypatch.setattr(serve, "_cores", lambda: cores)
+    monkeypatch.setattr(serve, "_memory_bytes", lambda: int(gigabytes * 2**30))
+    monkeypatch.setattr(serve, "GPU_NODES", (str(tmp_path),) if gpu else ())
+    assert serve.default_workers() == workers
+
+
+def test_there_is_at_least_one_worker(capsys):
+    with pytest.raises(SystemExit):
+        serve.main(["--workers", "0"])
+    assert "at least one" in capsys.readouterr().err

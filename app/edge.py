@@ -31,7 +31,7 @@ class Edge:
 
     Args:
         app: what answers requests for which there is no short cut.
-        short_cuts: by path, for POST.
+        short_cuts: by method and path.
         metrics: where requests are counted.
         max_requests: how many may be under way; beyond it a request is refused before its body is read.
         timeout_s: how long, in seconds, a request may take; then it is cancelled and answered with 503.
@@ -40,7 +40,7 @@ class Edge:
     def __init__(
         self,
         app: ASGIApp,
-        short_cuts: Mapping[str, ShortCut],
+        short_cuts: Mapping[tuple[str, str], ShortCut],
         metrics: Metrics,
         max_requests: int,
         timeout_s: float,
@@ -90,7 +90,7 @@ class Edge:
         assert task is not None
         self._under_way.watch(task)
         try:
-            short_cut = self._short_cuts.get(scope["path"]) if scope["method"] == "POST" else None
+            short_cut = self._short_cuts.get((scope["method"], scope["path"]))
             status = await short_cut(scope, receive, answer.send) if short_cut else None
             return await self._long_way(scope, receive, answer) if status is None else status
         except asyncio.CancelledError:

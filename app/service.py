@@ -72,6 +72,10 @@ class Service:
             min(model.engine.quick_rows, settings.max_inline_rows),
             observer,
         )
+        # Answers for /manifold.png by query string, headers and all: nothing but the version changes them.
+        self.answers: LRUCache[bytes, tuple[list[tuple[bytes, bytes]], bytes]] = LRUCache(
+            MANIFOLD_CACHE_BYTES, lambda answer: len(answer[1])
+        )
         self._drawing = 0  # under way or waiting in the pool
         self._pictures = ThreadPoolExecutor(2, thread_name_prefix="pictures")
         self._manifolds: LRUCache[tuple[object, ...], bytes] = LRUCache(MANIFOLD_CACHE_BYTES, len)

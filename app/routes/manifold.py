@@ -15,6 +15,7 @@ from app.routes.reading import query, service_of
 from app.schemas import ManifoldQuery, NoQuery
 
 PNG = "image/png"
+LARGEST_KEPT = 4 * 2**20
 
 router = APIRouter(tags=["pictures"])
 
@@ -40,7 +41,12 @@ async def manifold(request: Request) -> Response:
     accepted(request, PNG)
     service = service_of(request)
     part = query(request, ManifoldQuery)
-    return await _picture(request, part, lambda: service.manifold(part.n, part.scale, part.low, part.high, part.axes))
+    response = await _picture(
+        request, part, lambda: service.manifold(part.n, part.scale, part.low, part.high, part.axes)
+    )
+    if request.method == "GET" and response.status_code == 200 and len(response.body) <= LARGEST_KEPT:
+        service.answers[request.scope["query_string"]] = (response.raw_headers, bytes(response.body))
+    return response
 
 
 @router.head("/latent.png", include_in_schema=False)

@@ -169,3 +169,13 @@ async def test_small_batches_run_on_the_loop_and_large_ones_in_the_thread(settin
         answers = await asyncio.gather(*(client.post("/generate", json={"z": [n, 0]}) for n in range(20)))
         assert len({answer.content for answer in answers}) == 20 - 10 - 4  # paint() clips z beyond 5
         assert len(engine.batches) < 20
+
+
+async def test_a_manifold_kept_is_answered_as_it_was(client):
+    first, again = [await client.get("/manifold.png?n=3") for _ in range(2)]
+    assert (first.status_code, first.content, {**first.headers}) == (200, again.content, {**again.headers})
+    unchanged = await client.get("/manifold.png?n=3", headers={"if-none-match": first.headers["etag"]})
+    assert unchanged.status_code == 304
+    assert (await client.get("/manifold.png?n=3", headers={"accept": "text/html"})).status_code == 406
+    assert (await client.get("/manifold.png?n=4")).content != first.content
+    assert (await client.head("/manifold.png?n=3")).content == b""

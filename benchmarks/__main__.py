@@ -91,7 +91,7 @@ def _machine() -> dict[str, Any]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
     parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=4, help="length of one point")
+    parser.add_argument("--seconds", type=int, default=4, help="length of one point, in whole seconds for wrk")
     parser.add_argument("--store", type=Path, default=ROOT / "model_store", help="what all of them serve")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results")
     parser.add_argument("--only", nargs="*", help=f"parts of names; among {', '.join(each.name for each in ALL)}")

@@ -14,6 +14,7 @@ from typing import NoReturn
 import uvicorn
 from pydantic import ValidationError
 
+from app.corking import CorkedProtocol
 from app.errors import StoreError
 from app.settings import Settings
 from app.store import ModelStore
@@ -52,6 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
         workers=workers,
         access_log=options.access_log,
         log_level=settings.log_level.lower(),
+        http=CorkedProtocol,
         ws="none",
         proxy_headers=False,  # nothing here asks who the client is
         timeout_keep_alive=KEEP_ALIVE_S,

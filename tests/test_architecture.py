@@ -15,7 +15,7 @@ MODULES = sorted([*(ROOT / "app").rglob("*.py"), *(ROOT / "training").rglob("*.p
 # What each layer of app may see of app; whoever is not listed here may see errors and images only.
 ALLOWED = {
     "app.main": {"*"},
-    "app.serve": {"app.settings", "app.store", "app.errors"},
+    "app.serve": {"app.corking", "app.settings", "app.store", "app.errors"},
     "app.service": {"app.batching", "app.images", "app.preparation", "app.manifold", "app.engine", "app.errors",
                     "app.manifest", "app.settings"},
     "app.savedmodel": {"app.engine", "app.errors", "app.images", "app.store"},

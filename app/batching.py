@@ -20,8 +20,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from app.deadlines import Deadlines
-from app.errors import CallerLeft, DeadlineExceeded, DigitVaeError, EngineError, Overloaded, ShuttingDown
+from app.errors import CallerLeft, DigitVaeError, EngineError, Overloaded, ShuttingDown
 
 Array = npt.NDArray[Any]
 Rows = tuple[Array, ...]  # arrays of equal length, a row per row of the input
@@ -85,10 +84,11 @@ class _Waiting:
 class Batcher:
     """Runs model calls one after the other, many requests to a call.
 
+    How long a request may wait is up to its caller: one that stops waiting (cancels `submit`) costs no model call.
+
     Args:
         max_batch: most rows of one call; a longer request is split.
         max_queue: most rows that may wait.
-        timeout_s: longest time, in seconds, from arrival to answer.
         inline_rows: a batch of at most so many rows runs on the event loop, a longer one in the batcher's thread.
         observer: is told of queue and batches.
     """
@@ -97,16 +97,13 @@ class Batcher:
         self,
         max_batch: int,
         max_queue: int,
-        timeout_s: float,
         inline_rows: int = 0,
         observer: Observer | None = None,
     ) -> None:
         self.max_batch = max_batch
         self.max_queue = max_queue
-        self.timeout_s = timeout_s
         self._inline_rows = inline_rows
         self._observer = observer or Unobserved()
-        self._deadlines: Deadlines[asyncio.Future[Rows]] = Deadlines(timeout_s, self._too_late)
         self._queue: deque[_Waiting] = deque()
         self._rows_waiting = 0
         self._busy = False
@@ -125,7 +122,6 @@ class Batcher:
 
         Raises:
             Overloaded: too many rows wait already.
-            DeadlineExceeded: the answer did not come in time.
             ShuttingDown: the batcher was closed.
             EngineError: the model failed on these rows.
         """
@@ -133,14 +129,13 @@ class Batcher:
         if self._runs_at_once(len(rows)):
             return self._run(call, rows)
         if len(rows) <= self.max_batch:
-            return await self._answered(self._enqueue(call, rows, gone))
+            return await self._enqueue(call, rows, gone)
         starts = range(0, len(rows), self.max_batch)
         parts = [self._enqueue(call, rows[start : start + self.max_batch], gone) for start in starts]
         try:
-            return _joined([await self._answered(part) for part in parts])
+            return _joined([await part for part in parts])
         finally:
             for part in parts:  # after a failure, what is still queued is dropped before it costs a model call
-                self._deadlines.release(part)
                 if not part.cancel() and not part.cancelled():
                     part.exception()  # read, so that asyncio does not report it as overlooked
 
@@ -151,7 +146,7 @@ class Batcher:
         """The call here and now: a lone request is spared two turns of the loop."""
         self._turn_taken = True
         asyncio.get_running_loop().call_soon(self._end_turn)
-        (outcome,), took_s = _timed(call, [rows])
+        (outcome,), took_s = _timed(call, (rows,))
         self._observer.batch(len(rows), (0.0,), took_s)
         if isinstance(outcome, DigitVaeError):
             raise outcome
@@ -159,12 +154,6 @@ class Batcher:
 
     def _end_turn(self) -> None:
         self._turn_taken = False
-
-    async def _answered(self, answer: asyncio.Future[Rows]) -> Rows:
-        try:
-            return await answer
-        finally:
-            self._deadlines.release(answer)
 
     def _admit(self, rows: int) -> None:
         if self._closed:
@@ -176,7 +165,6 @@ class Batcher:
     def _enqueue(self, call: Call, rows: Array, gone: Gone | None) -> asyncio.Future[Rows]:
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Rows] = loop.create_future()
-        self._deadlines.watch(answer)
         self._queue.append(_Waiting(call, rows, answer, gone, time.perf_counter()))
         self._rows_waiting += len(rows)
         if not self._busy:
@@ -248,16 +236,11 @@ class Batcher:
         if self._queue:
             self._wake(asyncio.get_running_loop())
 
-    def _too_late(self, answer: asyncio.Future[Rows]) -> None:
-        if not answer.done():
-            answer.set_exception(DeadlineExceeded(f"The model did not get to the request in {self.timeout_s:g} s."))
-
     async def close(self) -> None:
         """Refuse new calls, answer what waits, and end the thread."""
         self._closed = True
         while self._busy:
             await asyncio.sleep(0.005)
-        self._deadlines.close()
         self._thread.shutdown()
 
 

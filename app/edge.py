@@ -6,6 +6,7 @@ uvicorn -> Edge -> a short cut (the plain form of a busy request), or the whole 
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
 
@@ -15,6 +16,8 @@ from app import problems
 from app.deadlines import Deadlines
 from app.errors import DeadlineExceeded, Overloaded
 from app.metrics import Metrics
+
+log = logging.getLogger(__name__)
 
 # Answers a request and says with which status, or returns None without having touched it.
 ShortCut = Callable[[Scope, Receive, Send], Awaitable[int | None]]
@@ -73,8 +76,11 @@ class Edge:
                 status = await self._in_time(scope, receive, answer)
                 self._learn(status)
         except Exception:
-            status = 500  # rendered by Starlette's outermost layer
-            raise
+            status = 500
+            if answer.status != NO_ANSWER:
+                raise  # Starlette's outermost layer has answered
+            log.exception("%s %s", scope["method"], scope["path"])
+            await problems.fault()(scope, receive, send)
         finally:
             self._metrics.request(_route(scope), status or NO_ANSWER, time.perf_counter() - started)
 

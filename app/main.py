@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import gc
 import logging
 import signal
@@ -15,6 +16,7 @@ from types import FrameType
 
 from fastapi import FastAPI
 from fastapi.responses import RedirectResponse
+from starlette.types import Receive, Scope, Send
 
 from app import problems
 from app.body_limit import BodyLimit
@@ -63,7 +65,7 @@ def create_app(settings: Settings | None = None, open_engine: OpenEngine | None 
         finally:
             await service.close()
 
-    app = FastAPI(
+    app = _Application(
         title="digit-vae",
         version=_version(),
         description=DESCRIPTION,
@@ -79,13 +81,24 @@ def create_app(settings: Settings | None = None, open_engine: OpenEngine | None 
     return app
 
 
-def _put_at_the_edge(app: FastAPI, settings: Settings) -> None:
+class _Application(FastAPI):
+    """FastAPI behind the edge: what takes a short cut there never comes in here."""
+
+    edge: Edge
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request, or the lifespan."""
+        scope["app"] = self
+        await self.edge(scope, receive, send)
+
+
+def _put_at_the_edge(app: _Application, settings: Settings) -> None:
     """Count, admit and time every request, outside everything else; to be called when all routes are there."""
     declared = (route.path for router in (app.router, *ROUTERS) for route in router.routes if hasattr(route, "path"))
     routes = list(dict.fromkeys(declared))
     app.state.metrics = Metrics(routes, settings.metrics_dir)
-    app.add_middleware(
-        Edge,
+    app.edge = Edge(
+        functools.partial(FastAPI.__call__, app),
         short_cuts=SHORT_CUTS,
         metrics=app.state.metrics,
         max_requests=settings.max_requests,

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from app.errors import InvalidImage
-from app.images import FloatArray
+from app.images import ByteArray, FloatArray
 
 BoolArray = npt.NDArray[np.bool_]
 Invert = Literal["auto", "true", "false"]
@@ -49,7 +49,7 @@ def prepare(grey: FloatArray, shape: tuple[int, int], invert: Invert = "auto", f
     Raises:
         InvalidImage: there is nothing to cut out: the picture is one even tone.
     """
-    if must_turn(grey, invert):
+    if invert == "true" or (invert == "auto" and _is_dark_on_light(grey)):
         grey = 1 - grey
     if grey.shape == shape:
         return grey
@@ -58,9 +58,14 @@ def prepare(grey: FloatArray, shape: tuple[int, int], invert: Invert = "auto", f
     return _centred(_scaled(_cut_out(*_ink(grey)), shape), shape)
 
 
-def must_turn(grey: FloatArray, invert: Invert) -> bool:
-    """Whether a picture, float32 (h, w) in [0, 1], is to be turned to light on dark."""
-    return invert == "true" or (invert == "auto" and _is_dark_on_light(grey))
+def must_turn(levels: ByteArray, invert: Invert) -> bool:
+    """Whether a picture of the model's size, uint8 (h, w), is to be turned to light on dark; what `prepare` decides."""
+    if invert != "auto":
+        return invert == "true"
+    border = levels[_border_places(levels.shape)]
+    if 2 * np.count_nonzero(border) < len(border):
+        return False  # black paper, as MNIST's: nothing can be darker
+    return _is_dark_on_light(np.divide(levels, np.float32(255), dtype=np.float32))
 
 
 def _border(grey: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:

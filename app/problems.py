@@ -71,6 +71,11 @@ async def _starlettes(request: Request, exc: Exception) -> Response:
 
 async def _unforeseen(request: Request, exc: Exception) -> Response:
     """A fault of ours: its trace goes to the log (by Starlette, which raises it again), not to the caller."""
+    return fault()
+
+
+def fault() -> Response:
+    """The response for a fault of the service itself."""
     return respond(_without_detail(DigitVaeError))
 
 

@@ -68,7 +68,6 @@ class Service:
         self._batcher = Batcher(
             settings.max_batch,
             settings.max_queue,
-            settings.request_timeout_s,
             min(model.engine.quick_rows, settings.max_inline_rows),
             observer,
         )
@@ -171,7 +170,7 @@ class Service:
             levels = images.decode_plain(picture) if fits else None
         if levels is None:
             return None
-        turned = 255 - levels if must_turn(np.divide(levels, np.float32(255), dtype=np.float32), invert) else levels
+        turned = 255 - levels if must_turn(levels, invert) else levels
         return turned[np.newaxis]
 
     async def _prepare(self, sources: Sequence[Source], invert: Invert, fit: Fit) -> FloatArray:

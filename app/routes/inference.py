@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import base64
-import json
 from typing import Any
 
 import numpy as np
 from fastapi import APIRouter, Request, Response
+from pydantic_core import to_json
 
 from app import images, npy
 from app.images import ByteArray, FloatArray
@@ -141,7 +141,7 @@ def numbers(array: FloatArray) -> list[Any]:
 
 def _json(request: Request, **fields: Any) -> Response:
     document = {"model_version": service_of(request).model.version, **fields}
-    return _answer(request, json.dumps(document), JSON)
+    return _answer(request, to_json(document), JSON)
 
 
 def _answer(request: Request, content: bytes | str, media_type: str) -> Response:

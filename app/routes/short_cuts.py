@@ -7,9 +7,9 @@ long way, through routes/inference.py, and so does the OpenAPI document.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Awaitable, Callable
 
+from pydantic_core import to_json
 from starlette.types import Receive, Scope, Send
 
 from app import problems
@@ -62,7 +62,7 @@ async def _digit(service: Service, body: bytes, gone: Callable[[], bool]) -> Ans
 async def _posterior(service: Service, body: bytes, gone: Callable[[], bool]) -> Answer:
     z_mean, z_log_var = await service.encode([body], "auto", "auto", gone)
     document = {"model_version": service.model.version, "z_mean": z_mean.tolist(), "z_log_var": z_log_var.tolist()}
-    return json.dumps(document).encode(), b"application/json"
+    return to_json(document), b"application/json"
 
 
 def _is_plain(scope: Scope, taken: dict[bytes, tuple[bytes, ...]]) -> bool:

@@ -159,13 +159,23 @@ def _wait(contender: Contender, route: str, port: int, process: subprocess.Popen
 
 def resident_mb(process: int) -> float:
     """Memory of a process and its descendants, in MB; pages that they share count in each."""
-    kilobytes = 0
+    parents = dict(_parents())
+    family = {process}
+    while more := {child for child, parent in parents.items() if parent in family} - family:
+        family |= more
+    return sum(_resident_kb(each) for each in family) / 1024
+
+
+def _parents() -> Iterator[tuple[int, int]]:
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
-            group = int(path.read_text().rpartition(")")[2].split()[2])
-            if group == process:
-                status = (path.parent / "status").read_text()
-                kilobytes += int(status.partition("VmRSS:")[2].split()[0])
-        except (OSError, IndexError, ValueError):
-            continue
-    return kilobytes / 1024
+            yield int(path.parent.name), int(path.read_text().rpartition(")")[2].split()[1])
+        except OSError:
+            continue  # it has ended
+
+
+def _resident_kb(process: int) -> int:
+    try:
+        return int(Path(f"/proc/{process}/status").read_text().partition("VmRSS:")[2].split()[0])
+    except (OSError, IndexError):
+        return 0  # it has ended

@@ -179,3 +179,18 @@ async def test_a_manifold_kept_is_answered_as_it_was(client):
     assert (await client.get("/manifold.png?n=3", headers={"accept": "text/html"})).status_code == 406
     assert (await client.get("/manifold.png?n=4")).content != first.content
     assert (await client.head("/manifold.png?n=3")).content == b""
+
+
+@pytest.mark.parametrize("path", ["/generate", "/generate?scale=2"])
+async def test_a_fault_of_ours_is_a_problem_without_its_details(settings, engine, monkeypatch, caplog, path):
+    app, client = await application(settings, engine)
+    async with app.router.lifespan_context(app), client:
+
+        async def fail(*_):
+            raise RuntimeError("the reason is /secret")
+
+        monkeypatch.setattr(app.state.service, "generate", fail)
+        answer = await client.post(path, json=Z)
+        assert (answer.status_code, answer.headers["content-type"]) == (500, "application/problem+json")
+        assert "secret" not in answer.text
+        assert (await counts(client))['digit_vae_requests_total{route="/generate",status="500"}'] == "1"

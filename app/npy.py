@@ -43,6 +43,8 @@ def _header(source: io.BytesIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
 
 def dumps(array: npt.NDArray[Any]) -> bytes:
     """An array as an npy file."""
+    contiguous = np.asarray(array, order="C")
     out = io.BytesIO()
-    np.lib.format.write_array(out, np.asarray(array, order="C"), allow_pickle=False)
+    np.lib.format.write_array_header_1_0(out, np.lib.format.header_data_from_array_1_0(contiguous))
+    out.write(contiguous.data)  # write_array would copy it in pieces first
     return out.getvalue()

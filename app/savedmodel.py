@@ -27,7 +27,7 @@ GENERATE = "serving_default"
 RENDER = "render"
 
 # Kernels are prepared for each number of rows when it first occurs. Under load any number up to the clients' occurs.
-WARM_ROWS = (*range(1, 65), 128, 256)
+WARM_ROWS = (*range(1, 65), 128, 256, 512, 1024)
 # A batch on the event loop keeps everybody else waiting for as long as it takes; a thread costs 0.05 to 5 ms to wake
 # while the loop is busy. Measured in docs/decisions/0007.
 QUICK_S = 0.0025

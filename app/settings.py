@@ -35,7 +35,7 @@ class Settings(BaseSettings):
     max_picture_pixels: int = Field(
         16_000_000, ge=784, description="Largest picture that is made, in pixels (manifold, contact sheet)."
     )
-    max_batch: int = Field(256, ge=1, description="Most rows of one model call.")
+    max_batch: int = Field(1024, ge=1, description="Most rows of one model call.")
     max_queue: int = Field(8192, ge=1, description="Most rows that may wait for the model; beyond it requests get 503.")
     max_requests: int = Field(1024, ge=1, description="Most requests under way in one worker; beyond it they get 503.")
     max_inline_rows: int = Field(

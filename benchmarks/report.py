@@ -63,7 +63,7 @@ def picture(points: dict[str, Any], path: Path) -> None:
     axes.set_xticks([at + 0.4 for at in range(len(POINTS))], [f"/{p.replace(' ', ', ')} clients" for p in POINTS])
     axes.tick_params("x", labelsize=8)
     axes.set_ylabel("requests a second")
-    axes.legend(fontsize=7, ncols=2, frameon=False)
+    figure.legend(loc="outside upper center", fontsize=7, ncols=4, frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=120)
     pyplot.close(figure)

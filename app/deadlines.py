@@ -39,12 +39,6 @@ class Deadlines(Generic[K]):
         """Stop the clock; nothing happens if it has run out."""
         self._due.pop(key, None)
 
-    def close(self) -> None:
-        """Watch nothing any more."""
-        self._due.clear()
-        if self._timer is not None:
-            self._timer.cancel()
-
     def _check(self) -> None:
         loop = asyncio.get_running_loop()
         self._timer = None

@@ -23,7 +23,7 @@ ALLOWED = {
     "app.schemas": {"app.preparation"},
     "app.routes": {"app.service", "app.schemas", "app.errors", "app.images", "app.npy", "app.manifest", "app.problems",
                    "app.metrics", "app.routes"},
-    "app.batching": {"app.deadlines", "app.errors"},
+    "app.batching": {"app.errors"},
     "app.edge": {"app.deadlines", "app.errors", "app.metrics", "app.problems"},
 }  # fmt: skip
 DEFAULT = {"app.errors", "app.images"}

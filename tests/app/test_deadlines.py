@@ -26,12 +26,3 @@ async def test_the_clock_of_a_later_one_starts_later():
     assert late == ["first"]
     await asyncio.sleep(0.15)
     assert late == ["first", "second"]
-
-
-async def test_closing_expires_nothing():
-    late: list[str] = []
-    deadlines = Deadlines(0.02, late.append)
-    deadlines.watch("a")
-    deadlines.close()
-    await asyncio.sleep(0.05)
-    assert not late

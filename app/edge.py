@@ -87,7 +87,7 @@ class Edge:
     def _learn(self, status: int) -> None:
         """Let in as many as the inside can take: a refusal from there came after work that was in vain."""
         if status == 503:
-            self._limit = max(LEAST_LIMIT, len(self._under_way))
+            self._limit = min(self._max_requests, max(LEAST_LIMIT, len(self._under_way)))
         elif self._limit < self._max_requests:
             self._limit += PROBING
 
@@ -97,7 +97,7 @@ class Edge:
         self._under_way.watch(task)
         try:
             short_cut = self._short_cuts.get((scope["method"], scope["path"]))
-            status = await short_cut(scope, receive, answer.send) if short_cut else None
+            status = await short_cut(scope, receive, answer.noting) if short_cut else None
             return await self._long_way(scope, receive, answer) if status is None else status
         except asyncio.CancelledError:
             if task not in self._expired:

@@ -10,8 +10,10 @@ from typing import Any
 import httpx
 import pytest
 
+from app.edge import Edge
 from app.images import encode_png
 from app.main import create_app
+from app.metrics import Metrics
 from tests.fakes import FakeEngine
 
 Z = {"z": [0.5, -0.5]}
@@ -194,3 +196,51 @@ async def test_a_fault_of_ours_is_a_problem_without_its_details(settings, engine
         assert (answer.status_code, answer.headers["content-type"]) == (500, "application/problem+json")
         assert "secret" not in answer.text
         assert (await counts(client))['digit_vae_requests_total{route="/generate",status="500"}'] == "1"
+
+
+async def asked(edge: Edge, path: str = "/generate") -> list[Any]:
+    """The messages that a request is answered with."""
+    messages: list[Any] = []
+
+    async def send(message):
+        messages.append(message)
+
+    async def receive():
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    await edge({"type": "http", "method": "POST", "path": path, "headers": []}, receive, send)
+    return messages
+
+
+def answering(status: int, then: Any = None):
+    """An application that starts an answer, waits for `then` and ends it."""
+
+    async def app(scope, receive, send):
+        await send({"type": "http.response.start", "status": status, "headers": []})
+        if then is not None:
+            await then.wait()
+        await send({"type": "http.response.body", "body": b""})
+        return status
+
+    return app
+
+
+@pytest.mark.parametrize("short", [False, True])
+async def test_an_answer_that_has_begun_is_not_begun_again_at_the_deadline(short):
+    slow = answering(200, asyncio.Event())
+    cuts = {("POST", "/generate"): slow} if short else {}
+    edge = Edge(slow, cuts, Metrics(["/generate"]), max_requests=4, timeout_s=0.05)
+    assert [message["type"] for message in await asked(edge)] == ["http.response.start"]
+
+
+async def test_a_refusal_from_inside_never_raises_the_bound():
+    gate = asyncio.Event()
+    edge = Edge(answering(503), {("POST", "/slow"): answering(200, gate)}, Metrics([]), max_requests=2, timeout_s=5)
+    await asked(edge)
+    under_way = [asyncio.create_task(asked(edge, "/slow")) for _ in range(2)]
+    await asyncio.sleep(0.01)
+    refused = asyncio.create_task(asked(edge, "/slow"))
+    await asyncio.sleep(0.01)
+    gate.set()
+    assert (await refused)[0]["status"] == 503
+    assert [(await task)[0]["status"] for task in under_way] == [200, 200]

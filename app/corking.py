@@ -11,7 +11,7 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-# Joining copies; what is larger than this goes out by itself.
+# Joining copies; what is larger than this is handed over as it is, for one system call all the same.
 MOST_JOINED_BYTES = 65536
 
 
@@ -39,8 +39,10 @@ class CorkedTransport:
         if held and len(data) <= MOST_JOINED_BYTES:
             self._held = b""
             self._transport.write(held + data)
-        elif held or len(data) > MOST_JOINED_BYTES:
-            self.flush()
+        elif held:
+            self._held = b""
+            self._transport.writelines((held, data))
+        elif len(data) > MOST_JOINED_BYTES:
             self._transport.write(data)
         else:
             self._held = data

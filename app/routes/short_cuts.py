@@ -1,4 +1,4 @@
-"""The two busiest requests in their plain form, answered without the framework around a route.
+"""The busiest requests in their plain form, answered without the framework around a route.
 
 A single digit costs less than FastAPI's layers do. What is read, how it is checked and what is answered is the same as
 on the long way, by the same functions; anything unusual (parameters, another type, a body without a length) takes the
@@ -7,19 +7,21 @@ long way, through routes/inference.py, and so does the OpenAPI document.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 from pydantic_core import to_json
 from starlette.types import Receive, Scope, Send
 
-from app import problems
+from app import npy, problems
 from app.errors import CallerLeft, DigitVaeError, EmptyBody
-from app.routes.reading import hung_up, latents_from_json
+from app.routes.reading import hung_up, latents_from_json, latents_from_npy
 from app.service import Service
 
 MAX_BODY_BYTES = 65536  # more is long on its way in any case
 GENERATE_HEADERS = {b"content-type": (b"application/json",), b"accept": (b"*/*", b"image/png")}
+ARRAY_HEADERS = {b"content-type": (npy.MEDIA_TYPE.encode(),), b"accept": (npy.MEDIA_TYPE.encode(),)}
 ENCODE_HEADERS = {b"content-type": (b"image/png",), b"accept": (b"*/*", b"application/json")}
+REQUIRED = (b"content-type", b"content-length")
 UNUSUAL = (b"transfer-encoding", b"expect")
 
 Answer = tuple[bytes, bytes]  # content and its type
@@ -27,8 +29,12 @@ Work = Callable[[Service, bytes, Callable[[], bool]], Awaitable[Answer]]
 
 
 async def generate(scope: Scope, receive: Receive, send: Send) -> int | None:
-    """POST /generate with JSON, for a PNG; see edge.ShortCut."""
-    return await _answered(scope, receive, send, _digit) if _is_plain(scope, GENERATE_HEADERS) else None
+    """POST /generate with JSON for a PNG, or with npy for npy; see edge.ShortCut."""
+    if _is_plain(scope, GENERATE_HEADERS):
+        return await _answered(scope, receive, send, _digit)
+    if _is_plain(scope, ARRAY_HEADERS, (*REQUIRED, b"accept")):
+        return await _answered(scope, receive, send, _array)
+    return None
 
 
 async def encode(scope: Scope, receive: Receive, send: Send) -> int | None:
@@ -59,19 +65,24 @@ async def _digit(service: Service, body: bytes, gone: Callable[[], bool]) -> Ans
     return await service.picture_off_loop(await service.generate(z, gone), None, 1), b"image/png"
 
 
+async def _array(service: Service, body: bytes, gone: Callable[[], bool]) -> Answer:
+    z = latents_from_npy(body, service.model.engine.latent_dim)
+    return npy.dumps(await service.generate(z, gone)), npy.MEDIA_TYPE.encode()
+
+
 async def _posterior(service: Service, body: bytes, gone: Callable[[], bool]) -> Answer:
     z_mean, z_log_var = await service.encode([body], "auto", "auto", gone)
     document = {"model_version": service.model.version, "z_mean": z_mean.tolist(), "z_log_var": z_log_var.tolist()}
     return to_json(document), b"application/json"
 
 
-def _is_plain(scope: Scope, taken: dict[bytes, tuple[bytes, ...]]) -> bool:
+def _is_plain(scope: Scope, taken: Mapping[bytes, tuple[bytes, ...]], required: tuple[bytes, ...] = REQUIRED) -> bool:
     """Whether there is a short body, announced as such, of the usual type, for the usual answer, and no query."""
     service: Service = scope["app"].state.service
     longest = min(MAX_BODY_BYTES, service.settings.max_body_bytes)
     if scope["query_string"]:
         return False
-    found = {b"content-type": False, b"content-length": False}
+    found = dict.fromkeys(required, False)
     for name, value in scope["headers"]:
         if name in taken:
             if value not in taken[name]:
@@ -81,7 +92,7 @@ def _is_plain(scope: Scope, taken: dict[bytes, tuple[bytes, ...]]) -> bool:
             found[name] = value.isdigit() and int(value) <= longest
         elif name in UNUSUAL:
             return False
-    return found[b"content-type"] and found[b"content-length"]
+    return all(found.values())
 
 
 async def _answered(scope: Scope, receive: Receive, send: Send, work: Work) -> int:

@@ -8,8 +8,10 @@ import threading
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 
+from app import npy
 from app.edge import Edge
 from app.images import encode_png
 from app.main import create_app
@@ -41,12 +43,18 @@ async def counts(client):
 
 async def test_the_short_cut_and_the_long_way_give_the_same_answer(client, digit):
     png = {"content-type": "image/png"}
+    array = {"content-type": npy.MEDIA_TYPE, "accept": npy.MEDIA_TYPE}
+    points = np.array([[0, 1], [1, 0], [2, 2]], np.float32)
     cases: list[tuple[str, Any]] = [
         ("/generate", {"json": Z}),
         ("/generate", {"json": {"z": [[0, 1], [1, 0], [2, 2]]}}),
         ("/generate", {"json": {"sample": 3, "seed": 1}}),
         ("/generate", {"json": {"z": [1]}}),
         ("/generate", {"content": b"", "headers": {"content-type": "application/json"}}),
+        ("/generate", {"content": npy.dumps(points), "headers": array}),
+        ("/generate", {"content": npy.dumps(points[:0]), "headers": array}),
+        ("/generate", {"content": npy.dumps(points.T), "headers": array}),
+        ("/generate", {"content": b"seven", "headers": array}),
         ("/encode", {"content": encode_png(digit), "headers": png}),
         ("/encode", {"content": encode_png(255 - digit), "headers": png}),
         ("/encode", {"content": encode_png(digit[:20]), "headers": png}),
@@ -54,7 +62,8 @@ async def test_the_short_cut_and_the_long_way_give_the_same_answer(client, digit
     ]
     for path, request in cases:
         short = await client.post(path, **request)
-        headers = {**request.get("headers", {}), "accept": "text/x-none;q=0.1, */*"}
+        headers = dict(request.get("headers", {}))
+        headers["accept"] = f"text/x-none;q=0.1, {headers.get('accept', '*/*')}"
         long = await client.post(path, **{**request, "headers": headers})
         assert (short.status_code, short.content) == (long.status_code, long.content)
         assert {**short.headers} == {**long.headers}

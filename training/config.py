@@ -48,6 +48,23 @@ PRESETS = {
     # The notebook as it stands, and the long run whose picture it ends with.
     "notebook": Config(preset="notebook", limit=20_000, epochs=20),
     "notebook-full": Config(preset="notebook-full", epochs=50),
+    # The one that is shipped: nearly as strong as `best` at a third of its arithmetic. docs/decisions/0008.
+    "swift": Config(
+        preset="swift",
+        epochs=90,
+        batch_size=128,
+        encoder_units=(192, 224, 224),
+        generator_units=(256, 320, 320),
+        activation="silu",
+        initializer="he_normal",
+        fourier_features=64,
+        initial_log_var=-2.0,
+        optimizer="adamw",
+        warmup_epochs=1.0,
+        weight_decay=1e-4,
+        average=0.999,
+        warp=1.0,
+    ),
     # The strongest that trains in a quarter of an hour on two cores: docs/decisions/0005.
     "best": Config(
         preset="best",

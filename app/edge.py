@@ -21,9 +21,14 @@ log = logging.getLogger(__name__)
 
 # Answers a request and says with which status, or returns None without having touched it.
 ShortCut = Callable[[Scope, Receive, Send], Awaitable[int | None]]
+# The same refusal as a problem document, and as the serving protocols have it.
+Answers = dict[bool, tuple[Message, Message]]
 
 # What must be answered however much is under way.
-ALWAYS = frozenset({"/livez", "/readyz", "/metrics"})
+ALWAYS = frozenset(
+    {"/livez", "/readyz", "/metrics", "/v2/health/live", "/v2/health/ready"}
+    | {f"/v2/models/{name}/ready" for name in ("encoder", "generator")}
+)
 LEAST_LIMIT = 8
 PROBING = 0.1  # for every ten that were answered one more is let in, to see whether there is room again
 NO_ANSWER = 0  # counts as a status of "other": the caller hung up
@@ -71,7 +76,7 @@ class Edge:
                 status = await self._long_way(scope, receive, answer)
             elif len(self._under_way) >= self._limit:
                 self._metrics.rejected()
-                status = await _say(self._refusal, send)
+                status = await _say(self._refusal, scope, send)
             else:
                 status = await self._in_time(scope, receive, answer)
                 self._learn(status)
@@ -80,7 +85,7 @@ class Edge:
             if answer.status != NO_ANSWER:
                 raise  # Starlette's outermost layer has answered
             log.exception("%s %s", scope["method"], scope["path"])
-            await problems.fault()(scope, receive, send)
+            await problems.fault(scope["path"])(scope, receive, send)
         finally:
             self._metrics.request(_route(scope), status or NO_ANSWER, time.perf_counter() - started)
 
@@ -104,7 +109,7 @@ class Edge:
                 raise
             self._expired.discard(task)
             task.uncancel()
-            return answer.status or await _say(self._too_late, answer.send)
+            return answer.status or await _say(self._too_late, scope, answer.send)
         finally:
             self._under_way.release(task)
 
@@ -138,16 +143,20 @@ def _route(scope: Scope) -> str:
     return str(declared or scope["path"])
 
 
-def _messages(error: Overloaded | DeadlineExceeded) -> tuple[Message, Message]:
-    """The answer for an error, made once: refusing must be cheaper than anything that is refused."""
-    response = problems.respond(error)
-    return (
-        {"type": "http.response.start", "status": response.status_code, "headers": response.raw_headers},
-        {"type": "http.response.body", "body": response.body},
-    )
+def _messages(error: Overloaded | DeadlineExceeded) -> Answers:
+    """The answers for an error, made once: refusing must be cheaper than anything that is refused."""
+    responses = {protocol: problems.respond(error, protocol) for protocol in (False, True)}
+    return {
+        protocol: (
+            {"type": "http.response.start", "status": response.status_code, "headers": response.raw_headers},
+            {"type": "http.response.body", "body": response.body},
+        )
+        for protocol, response in responses.items()
+    }
 
 
-async def _say(messages: tuple[Message, Message], send: Send) -> int:
+async def _say(answers: Answers, scope: Scope, send: Send) -> int:
+    messages = answers[problems.in_protocol(scope["path"])]
     for message in messages:
         await send(dict(message))
     return int(messages[0]["status"])

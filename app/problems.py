@@ -1,4 +1,7 @@
-"""Errors as RFC 9457 problem documents: the one place that renders them."""
+"""Errors as they leave the service: the one place that renders them.
+
+RFC 9457 problem documents; under /v1 and /v2, where clients of two serving protocols call, {"error": "text"}.
+"""
 
 from __future__ import annotations
 
@@ -9,23 +12,44 @@ from http import HTTPStatus
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 
-from app.errors import DigitVaeError, MethodNotAllowed, NotFound, RequestError, Unavailable
+from app.errors import (
+    BodyTooLarge,
+    CallerLeft,
+    DigitVaeError,
+    MethodNotAllowed,
+    NotFound,
+    RequestError,
+    Unavailable,
+)
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 1
+PROTOCOLS = ("/v1/", "/v2/")
+# The protocols know 400 for whatever is wrong with a request, but for what is not about its content.
+TOLD_APART = (NotFound, MethodNotAllowed, BodyTooLarge, CallerLeft)
 
 log = logging.getLogger(__name__)
 
 
 def install(app: FastAPI) -> None:
-    """Make every error of `app` a problem document."""
+    """Make every error of `app` a problem document, or the protocols' form of it."""
     app.add_exception_handler(DigitVaeError, _ours)
     app.add_exception_handler(HTTPException, _starlettes)
     app.add_exception_handler(Exception, _unforeseen)
 
 
-def respond(error: DigitVaeError, headers: dict[str, str] | None = None) -> Response:
-    """The response for an error."""
+def in_protocol(path: str) -> bool:
+    """Whether a path belongs to one of the serving protocols."""
+    return path.startswith(PROTOCOLS) or path in ("/v1", "/v2")
+
+
+def respond(error: DigitVaeError, protocol: bool = False, headers: dict[str, str] | None = None) -> Response:
+    """The response for an error, in the protocols' form or as a problem document."""
+    if isinstance(error, Unavailable):
+        headers = {"retry-after": str(RETRY_AFTER_S), **(headers or {})}
+    if protocol:
+        status = 400 if isinstance(error, RequestError) and not isinstance(error, TOLD_APART) else error.status
+        return Response(json.dumps({"error": error.detail}), status, headers, "application/json")
     document = {
         "type": f"urn:digit-vae:problem:{error.code}",
         "title": error.title,
@@ -33,8 +57,6 @@ def respond(error: DigitVaeError, headers: dict[str, str] | None = None) -> Resp
         "detail": error.detail,
         "code": error.code,
     }
-    if isinstance(error, Unavailable):
-        headers = {"retry-after": str(RETRY_AFTER_S), **(headers or {})}
     return Response(json.dumps(document), error.status, headers, MEDIA_TYPE)
 
 
@@ -42,8 +64,8 @@ def answer(method: str, path: str, error: DigitVaeError) -> Response:
     """The response for an error that a request met; a fault of the service is logged, and its detail kept back."""
     if error.status >= 500 and not isinstance(error, Unavailable):
         log.error("%s %s: %s", method, path, error, exc_info=error)
-        return respond(_without_detail(type(error)))
-    return respond(error)
+        error = _without_detail(type(error))
+    return respond(error, in_protocol(path))
 
 
 async def _ours(request: Request, exc: Exception) -> Response:
@@ -55,28 +77,28 @@ async def _starlettes(request: Request, exc: Exception) -> Response:
     """Starlette raises its own errors for unknown paths and methods."""
     assert isinstance(exc, HTTPException)
     headers = dict(exc.headers or {})
+    path = request.url.path
+    protocol = in_protocol(path)
     if exc.status_code == 404:
-        return respond(NotFound(f"Nothing is served at {request.url.path[:200]}. See /docs."), headers)
+        return respond(NotFound(f"Nothing is served at {path[:200]}. See /docs."), protocol, headers)
     if exc.status_code == 405:
         allowed = headers.get("Allow", "another method")
         return respond(
-            MethodNotAllowed(f"{request.method} is not served at {request.url.path[:200]}; use {allowed}."),
-            headers,
+            MethodNotAllowed(f"{request.method} is not served at {path[:200]}; use {allowed}."), protocol, headers
         )
-    error = RequestError(exc.detail)
-    document = respond(error, headers)
-    document.status_code = exc.status_code
-    return document
+    response = respond(RequestError(exc.detail), protocol, headers)
+    response.status_code = exc.status_code
+    return response
 
 
 async def _unforeseen(request: Request, exc: Exception) -> Response:
     """A fault of ours: its trace goes to the log (by Starlette, which raises it again), not to the caller."""
-    return fault()
+    return fault(request.url.path)
 
 
-def fault() -> Response:
+def fault(path: str) -> Response:
     """The response for a fault of the service itself."""
-    return respond(_without_detail(DigitVaeError))
+    return respond(_without_detail(DigitVaeError), in_protocol(path))
 
 
 def _without_detail(kind: type[DigitVaeError]) -> DigitVaeError:

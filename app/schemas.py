@@ -143,6 +143,12 @@ class Problem(BaseModel):
     model_config = ConfigDict(json_schema_extra={"examples": []})
 
 
+class ProtocolError(BaseModel):
+    """Every error under /v1 and /v2, as the two serving protocols have it."""
+
+    error: str = Field(description="What was wrong and what would be right.")
+
+
 class State(BaseModel):
     """The answer of a probe."""
 

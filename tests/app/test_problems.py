@@ -147,6 +147,14 @@ async def test_a_bad_address_is_a_problem(client, method, path, status, code):
         assert response.headers["allow"]
 
 
+@pytest.mark.parametrize("path", ["/v1", "/v1/nowhere", "/v2/nowhere", "/v2/models/encoder/nowhere"])
+async def test_under_the_serving_protocols_an_error_has_their_form(client, path):
+    response = await client.get(path)
+    assert (response.status_code, response.headers["content-type"]) == (404, "application/json")
+    assert list(response.json()) == ["error"]
+    check_problem(await client.get(path.replace("/v", "/x")), 404, "not-found", "Nothing is served")
+
+
 @pytest.mark.parametrize(
     ("path", "accept"),
     [("/encode", "image/png"), ("/generate", "text/html"), ("/generate", "nonsense"), ("/reconstruct", "image/gif")],

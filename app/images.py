@@ -6,6 +6,8 @@ the generator --> digits --contact_sheet--> one picture --encode_png--> bytes
 
 from __future__ import annotations
 
+import base64
+import binascii
 import io
 import math
 import struct
@@ -33,6 +35,20 @@ _NOT_PLAIN = frozenset({"exif", "xmp", "XML:com.adobe.xmp", "Raw profile type ex
 
 # PNGs of at most so many pixels are stored, not compressed: they fit one packet either way.
 SMALL_PIXELS = 1024
+
+
+def from_base64(text: str) -> bytes:
+    """A file that came as text: base64, or a data: URL of it.
+
+    Raises:
+        InvalidImage: it is not base64.
+    """
+    head, comma, tail = text.partition(",")
+    encoded = tail if comma and head.startswith("data:") else text
+    try:
+        return base64.b64decode(encoded, validate=True)
+    except (binascii.Error, ValueError) as exc:
+        raise InvalidImage("A string among the images is not base64 (RFC 4648) of a picture file.") from exc
 
 
 def open_picture(data: bytes, max_pixels: int) -> Image.Image:

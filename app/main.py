@@ -23,7 +23,7 @@ from app.body_limit import BodyLimit
 from app.edge import Edge
 from app.engine import Engine
 from app.metrics import Metrics
-from app.routes import inference, manifold, operations
+from app.routes import inference, manifold, open_inference, operations
 from app.routes.short_cuts import SHORT_CUTS
 from app.service import ServedModel, Service
 from app.settings import Settings
@@ -33,7 +33,12 @@ OpenEngine = Callable[[StoredVersion, Settings], Engine]
 
 log = logging.getLogger(__name__)
 
-ROUTERS = (inference.router, manifold.router, operations.router)
+ROUTERS = (
+    inference.router,
+    manifold.router,
+    operations.router,
+    open_inference.router,
+)
 DESCRIPTION = "A variational autoencoder of handwritten digits: encode images, generate digits, see the latent space."
 
 

@@ -101,6 +101,11 @@ class Service:
         (levels,) = await self._batcher.submit(self.model.engine.render, self._checked(z), gone)
         return levels
 
+    async def generate_unrounded(self, z: FloatArray, gone: Gone | None = None) -> FloatArray:
+        """Images (n, h, w) in [0, 1] for latent vectors (n, d): what `generate` rounds to grey levels."""
+        (generated,) = await self._batcher.submit(self.model.engine.generate, self._checked(z), gone)
+        return generated
+
     async def reconstruct(
         self, sources: Sequence[Source], invert: Invert, fit: Fit, gone: Gone | None = None
     ) -> Reconstruction:

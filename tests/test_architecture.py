@@ -21,8 +21,10 @@ ALLOWED = {
     "app.savedmodel": {"app.engine", "app.errors", "app.images", "app.store"},
     "app.store": {"app.errors", "app.manifest"},
     "app.schemas": {"app.preparation"},
+    "app.open_inference": {"app.errors", "app.images", "app.schemas", "app.tensors"},
     "app.routes": {"app.service", "app.schemas", "app.errors", "app.images", "app.npy", "app.manifest", "app.problems",
-                   "app.metrics", "app.routes"},
+                   "app.metrics", "app.open_inference", "app.tensors",
+                   "app.routes"},
     "app.batching": {"app.errors"},
     "app.edge": {"app.deadlines", "app.errors", "app.metrics", "app.problems"},
 }  # fmt: skip

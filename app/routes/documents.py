@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from app.problems import MEDIA_TYPE as PROBLEM
-from app.schemas import NoQuery, Problem
+from app.schemas import NoQuery, Problem, ProtocolError
 
 BINARY: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
 TEXT: dict[str, Any] = {"schema": {"type": "string"}}
@@ -21,10 +21,10 @@ PROBLEM_REF = {"schema": {"$ref": "#/components/schemas/Problem"}}
 def operation(
     query: type[BaseModel] = NoQuery,
     body: dict[str, Any] | None = None,
-    headers: list[dict[str, Any]] | None = None,
+    more: list[dict[str, Any]] | None = None,
 ) -> dict[str, Any]:
-    """The parameters and request body of an operation, for `openapi_extra`."""
-    extra: dict[str, Any] = {"parameters": [*_parameters(query), *(headers or [])]}
+    """The parameters (`more` are those of path and header) and request body of an operation, for `openapi_extra`."""
+    extra: dict[str, Any] = {"parameters": [*_parameters(query), *(more or [])]}
     if body is not None:
         extra["requestBody"] = {"required": True, "content": body}
     return extra
@@ -39,14 +39,31 @@ def answers(description: str, content: dict[str, Any], *refusals: int) -> dict[i
     return {200: {"description": description, "content": content}, **problems}
 
 
+def protocol_refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The errors of an operation of a serving protocol, in the protocol's form: `statuses`, 500 and 503."""
+    return {status: {"model": ProtocolError, "description": _REASONS[status]} for status in (*statuses, 500, 503)}
+
+
 def schema(model: type[BaseModel], **examples: Any) -> dict[str, Any]:
     """A JSON body of `model`, its definitions in place."""
     document = model.model_json_schema(ref_template="#/components/schemas/{model}")
-    document.pop("$defs", None)
-    media: dict[str, Any] = {"schema": document}
+    definitions = document.pop("$defs", {})
+    media: dict[str, Any] = {"schema": _inlined(document, definitions)}
     if examples:
         media["examples"] = {name: {"value": value} for name, value in examples.items()}
     return media
+
+
+def _inlined(node: Any, definitions: dict[str, Any]) -> Any:
+    """A schema with what it refers to put in place: nothing else would bring a body's definitions into the document."""
+    if isinstance(node, list):
+        return [_inlined(each, definitions) for each in node]
+    if not isinstance(node, dict):
+        return node
+    inner = {key: _inlined(value, definitions) for key, value in node.items() if key != "$ref"}
+    if "$ref" not in node:
+        return inner
+    return {**_inlined(definitions[node["$ref"].rpartition("/")[2]], definitions), **inner}
 
 
 def _parameters(query: type[BaseModel]) -> list[dict[str, Any]]:
@@ -62,6 +79,21 @@ def _parameters(query: type[BaseModel]) -> list[dict[str, Any]]:
         for name, field in document.get("properties", {}).items()
     ]
 
+
+NAME = {
+    "name": "name",
+    "in": "path",
+    "required": True,
+    "schema": {"type": "string", "enum": ["encoder", "generator"]},
+    "description": "The model.",
+}
+VERSION = {
+    "name": "version",
+    "in": "path",
+    "required": True,
+    "schema": {"type": "string"},
+    "description": "The version that is served.",
+}
 
 _REASONS = {
     304: "The picture has not changed",

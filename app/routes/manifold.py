@@ -34,7 +34,7 @@ _UNCHANGED: dict[int | str, dict[str, Any]] = {304: {"description": "The picture
     "/manifold.png",
     summary="The digits over a square of the latent plane",
     responses=answers("8-bit grey, n * h * scale pixels a side.", {"image/png": BINARY}, 406, 422) | _UNCHANGED,
-    openapi_extra=operation(ManifoldQuery, headers=[_IF_NONE_MATCH]),
+    openapi_extra=operation(ManifoldQuery, more=[_IF_NONE_MATCH]),
 )
 async def manifold(request: Request) -> Response:
     """Row i from the top is the second coordinate, column j the first, at even quantiles of the prior."""
@@ -54,7 +54,7 @@ async def manifold(request: Request) -> Response:
     "/latent.png",
     summary="The test set in the latent plane",
     responses=answers("Each test image's z_mean, coloured by class.", {"image/png": BINARY}, 404, 406) | _UNCHANGED,
-    openapi_extra=operation(headers=[_IF_NONE_MATCH]),
+    openapi_extra=operation(more=[_IF_NONE_MATCH]),
 )
 async def latent(request: Request) -> Response:
     """From the report of the served version."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
+import zlib
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar, cast
 
@@ -14,8 +13,9 @@ from pydantic import BaseModel, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.types import Message, Receive
 
-from app import npy
+from app import images, npy
 from app.errors import (
+    BodyTooLarge,
     EmptyBody,
     InvalidImage,
     InvalidLatent,
@@ -144,19 +144,35 @@ def _latent_array(z: list[Any], latent_dim: int) -> FloatArray:
 
 def latents_from_npy(body: bytes, latent_dim: int) -> FloatArray:
     """An npy body as latent vectors, float32 (n, d)."""
-    array = npy.loads(body)
+    return latents_from_array(npy.loads(body), latent_dim)
+
+
+def latents_from_array(array: npt.NDArray[Any], latent_dim: int) -> FloatArray:
+    """Any array as latent vectors, float32 (n, d).
+
+    Raises:
+        InvalidLatent: it is not numbers, not of the shape (n, d), or a number is out of range.
+    """
     if array.dtype.kind not in "fiu":
         raise InvalidLatent(f"z must be an array of numbers; got {array.dtype}.")
     if array.ndim != 2 or array.shape[1] != latent_dim:
         raise InvalidLatent(f"z must have the shape (n, {latent_dim}); got {array.shape}.")
-    if not (np.abs(array) <= 1e6).all():
+    if not (np.abs(array.astype(np.float64)) <= 1e6).all():  # float16 has no million
         raise InvalidLatent("z must be finite, and no coordinate beyond a million.")
     return array.astype(np.float32)
 
 
 def images_from_npy(body: bytes) -> FloatArray:
     """An npy body as images in [0, 1], float32 (n, h, w): uint8 is divided by 255, floats are taken as they are."""
-    array = npy.loads(body)
+    return images_from_array(npy.loads(body))
+
+
+def images_from_array(array: npt.NDArray[Any]) -> FloatArray:
+    """Any array as images in [0, 1], float32 (n, h, w); see `images_from_npy`.
+
+    Raises:
+        InvalidImage: it has another shape or type, or a number is out of range.
+    """
     if array.ndim == 2:
         array = array[np.newaxis]
     if array.ndim != 3:
@@ -179,16 +195,7 @@ def _json_images(body: bytes) -> list[Source]:
         wanted = EncodeRequest.model_validate_json(body)
     except ValidationError as exc:
         raise _refused(exc, "send base64 pictures, or rows of numbers") from exc
-    return [_from_base64(item) if isinstance(item, str) else _from_rows(item) for item in wanted.images]
-
-
-def _from_base64(text: str) -> bytes:
-    head, comma, tail = text.partition(",")
-    encoded = tail if comma and head.startswith("data:") else text
-    try:
-        return base64.b64decode(encoded, validate=True)
-    except (binascii.Error, ValueError) as exc:
-        raise InvalidImage("A string among the images is not base64 (RFC 4648) of a picture file.") from exc
+    return [images.from_base64(item) if isinstance(item, str) else _from_rows(item) for item in wanted.images]
 
 
 def _from_rows(rows: list[list[float]]) -> FloatArray:
@@ -221,6 +228,34 @@ async def _body(request: Request) -> bytes:
     if not body:
         raise EmptyBody("The body is empty. /docs shows what this route reads.")
     return body
+
+
+async def plain_body(request: Request, max_bytes: int) -> bytes:
+    """The body without its Content-Encoding: gzip and deflate are taken off, as model servers do.
+
+    Raises:
+        EmptyBody: there is none.
+        BodyTooLarge: it would unpack to more than `max_bytes`.
+        MalformedBody: it is not what its Content-Encoding says, or that is another one.
+    """
+    body = await _body(request)
+    encoding = request.headers.get("content-encoding", "identity").strip().lower()
+    if encoding == "identity":
+        return body
+    if encoding not in ("gzip", "deflate"):
+        raise MalformedBody(f"The content encoding {encoding[:40]!r} is not read here; send gzip, deflate or none.")
+    unpacking = zlib.decompressobj(zlib.MAX_WBITS | 32)  # tells the two apart itself
+    try:
+        plain = unpacking.decompress(body, max_bytes + 1)
+    except zlib.error as exc:
+        raise MalformedBody(f"The body is not {encoding}: it does not unpack.") from exc
+    if len(plain) > max_bytes:
+        raise BodyTooLarge(f"The body unpacks to more than the {max_bytes:,} bytes that are read.")
+    if not unpacking.eof or unpacking.unused_data:
+        raise MalformedBody(f"The body is not {encoding}: it breaks off, or something follows it.")
+    if not plain:
+        raise EmptyBody("The body unpacks to nothing.")
+    return plain
 
 
 def _content_type(request: Request) -> str:

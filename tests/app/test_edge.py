@@ -19,6 +19,7 @@ from app.metrics import Metrics
 from tests.fakes import FakeEngine
 
 Z = {"z": [0.5, -0.5]}
+INPUT = {"name": "z", "shape": [1, 2], "datatype": "FP32", "data": [0.5, -0.5]}
 
 
 async def application(settings, engine, **changes):
@@ -96,6 +97,30 @@ async def test_every_request_has_a_deadline(settings, held, path):
         assert late.headers["retry-after"]
         held.gate.set()
         assert (await client.post("/generate", json=Z)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        (
+            "/v2/models/generator/infer",
+            {"inputs": [{"name": "z", "shape": [1, 2], "datatype": "FP32", "data": [0, 0]}]},
+        ),
+    ],
+)
+async def test_the_protocols_are_refused_in_their_form_and_their_probes_answered(settings, held, path, body):
+    app, client = await application(settings, held, max_requests=1, request_timeout_s=0.3)
+    async with app.router.lifespan_context(app), client:
+        waiting = asyncio.create_task(client.post(path, json=body))
+        await asyncio.sleep(0.05)
+        refused = await client.post(path, json=body)
+        for probe in ("/v2/health/live", "/v2/health/ready", "/v2/models/encoder/ready"):
+            assert (await client.get(probe)).status_code == 200
+        for answer, words in ((refused, "under way"), (await waiting, "not answered in")):
+            assert (answer.status_code, set(answer.json())) == (503, {"error"})
+            assert words in answer.json()["error"]
+            assert answer.headers["content-type"] == "application/json"
+            assert answer.headers["retry-after"]
 
 
 async def test_a_body_that_does_not_come_is_not_waited_for(settings, engine):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -8,6 +9,13 @@ from app.errors import CorruptVersion
 from app.main import create_app
 from app.settings import Settings
 from tests.fakes import FakeEngine
+
+OPEN_INFERENCE = [
+    ("/v2", "get"), ("/v2/health/live", "get"), ("/v2/health/ready", "get"), ("/v2/repository/index", "post"),
+    *((f"/v2/models/{{name}}{version}{what}", verb)
+      for version in ("", "/versions/{version}")
+      for what, verb in (("", "get"), ("/ready", "get"), ("/infer", "post"))),
+]  # fmt: skip
 
 
 async def test_the_probes_say_yes(client):
@@ -33,6 +41,7 @@ async def test_every_operation_of_the_openapi_document_names_its_bodies_answers_
         ("/encode", "post"), ("/generate", "post"), ("/reconstruct", "post"),
         ("/manifold.png", "get"), ("/latent.png", "get"), ("/model", "get"), ("/livez", "get"), ("/readyz", "get"),
         ("/metrics", "get"),
+        *OPEN_INFERENCE,
     }  # fmt: skip
     kinds = {"image/png", "image/jpeg", "image/webp", "image/bmp", "multipart/form-data"}
     kinds |= {"application/json", "application/x-npy"}
@@ -43,7 +52,31 @@ async def test_every_operation_of_the_openapi_document_names_its_bodies_answers_
     assert {"400", "406", "413", "415", "422", "500", "503"} <= set(operations["/generate", "post"]["responses"])
     query = {each["name"] for each in operations["/manifold.png", "get"]["parameters"] if each["in"] == "query"}
     assert query == {"n", "scale", "low", "high", "dims"}
-    assert "Problem" in document["components"]["schemas"]
+    assert {"Problem", "ProtocolError"} <= set(document["components"]["schemas"])
+
+
+async def test_the_openapi_document_names_the_protocols_bodies_parameters_and_errors(client):
+    response = await client.get("/openapi.json")
+    document = response.json()
+    for path, verb in OPEN_INFERENCE:
+        operation = document["paths"][path][verb]
+        named = {each["name"] for each in operation["parameters"] if each["in"] == "path"}
+        assert named == set(re.findall(r"{(\w+)}", path))
+        assert "422" not in operation["responses"]
+        for status, answer in operation["responses"].items():
+            if status != "200":
+                schema = answer["content"]["application/json"]["schema"]
+                assert schema == {"$ref": "#/components/schemas/ProtocolError"}
+    infer = document["paths"]["/v2/models/{name}/infer"]["post"]
+    assert set(infer["requestBody"]["content"]) == {"application/json", "application/octet-stream"}
+    body = infer["requestBody"]["content"]["application/json"]["schema"]
+    assert "binary_data_size" in body["properties"]["inputs"]["items"]["properties"]["parameters"]["properties"]
+    assert {each["name"] for each in infer["parameters"] if each["in"] == "header"} == {
+        "Inference-Header-Content-Length"
+    }
+    assert {"400", "404", "413", "500", "503"} <= set(infer["responses"])
+    referred = set(re.findall(r"#/components/schemas/(\w+)", response.text))
+    assert referred <= set(document["components"]["schemas"])
 
 
 async def test_the_model_is_warmed_before_the_service_is_ready_and_freed_after(settings):

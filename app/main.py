@@ -23,7 +23,7 @@ from app.body_limit import BodyLimit
 from app.edge import Edge
 from app.engine import Engine
 from app.metrics import Metrics
-from app.routes import inference, manifold, open_inference, operations
+from app.routes import inference, manifold, open_inference, operations, tensorflow_serving
 from app.routes.short_cuts import SHORT_CUTS
 from app.service import ServedModel, Service
 from app.settings import Settings
@@ -38,6 +38,7 @@ ROUTERS = (
     manifold.router,
     operations.router,
     open_inference.router,
+    tensorflow_serving.router,
 )
 DESCRIPTION = "A variational autoencoder of handwritten digits: encode images, generate digits, see the latent space."
 

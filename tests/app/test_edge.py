@@ -106,6 +106,7 @@ async def test_every_request_has_a_deadline(settings, held, path):
             "/v2/models/generator/infer",
             {"inputs": [{"name": "z", "shape": [1, 2], "datatype": "FP32", "data": [0, 0]}]},
         ),
+        ("/v1/models/generator:predict", {"instances": [[0, 0]]}),
     ],
 )
 async def test_the_protocols_are_refused_in_their_form_and_their_probes_answered(settings, held, path, body):

@@ -1,9 +1,11 @@
-"""A client that knows nothing of this project: NVIDIA's tritonclient, unmodified."""
+"""Clients that know nothing of this project: NVIDIA's tritonclient, unmodified, and TensorFlow Serving's curl lines."""
 
 from __future__ import annotations
 
 import asyncio
 import base64
+import json
+import subprocess
 from collections.abc import Iterator
 
 import httpx
@@ -103,9 +105,7 @@ def test_tritonclient_gets_the_z_of_encode_however_it_sends_the_image(server, di
 def test_tritonclient_gets_digits_as_json_and_in_binary(server):
     import tritonclient.http as triton
 
-    given = {"inputs": [{"name": "z", "shape": list(Z.shape), "datatype": "FP32", "data": Z.tolist()}]}
-    answer = httpx.post(f"{server.url}/v2/models/generator/infer", json=given, timeout=60).json()
-    expected = np.reshape(answer["outputs"][0]["data"], (2, 28, 28))
+    expected = curl(server, "generator", {"inputs": Z.tolist()})["outputs"]
     with triton.InferenceServerClient(address(server)) as client:
         for binary in (True, False):
             for compression in (None, "gzip", "deflate"):
@@ -154,3 +154,34 @@ def test_tritonclient_for_asyncio_gets_the_same(server, digit):
             assert digits.as_numpy("image").shape == (2, 28, 28)
 
     asyncio.run(call())
+
+
+def curl(server, model, document):
+    """As TensorFlow Serving's documentation has it: no content type given, so curl says that it is a form."""
+    command = ["curl", "-s", "-d", "@-", "-X", "POST", f"{server.url}/v1/models/{model}:predict"]
+    done = subprocess.run(command, input=json.dumps(document), capture_output=True, text=True, check=True, timeout=60)
+    return json.loads(done.stdout)
+
+
+def test_curl_as_tensorflow_serving_documents_it(server, digit):
+    status = json.loads(subprocess.check_output(["curl", "-s", f"{server.url}/v1/models/encoder"], timeout=60))
+    assert status["model_version_status"][0]["state"] == "AVAILABLE"
+    described = json.loads(
+        subprocess.check_output(["curl", "-s", f"{server.url}/v1/models/encoder/metadata"], timeout=60)
+    )
+    assert "serving_default" in described["metadata"]["signature_def"]["signature_def"]
+    expected = encoded(server, file_of(digit))
+    rows = (digit[np.newaxis] / 255).tolist()
+    file = {"b64": base64.b64encode(file_of(digit)).decode()}
+    for document in (
+        {"instances": rows},
+        {"instances": [{"image": rows[0]}]},
+        {"instances": [file]},
+        {"signature_name": "serving_default", "instances": [{"image": file}]},
+    ):
+        (prediction,) = curl(server, "encoder", document)["predictions"]
+        assert np.abs(prediction["z_mean"] - expected).max() < 1e-6
+    for document in ({"inputs": rows}, {"inputs": {"image": rows}}, {"inputs": {"image": [file]}}):
+        assert np.abs(curl(server, "encoder", document)["outputs"]["z_mean"] - expected).max() < 1e-6
+    assert np.shape(curl(server, "generator", {"instances": Z.tolist()})["predictions"]) == (2, 28, 28)
+    assert set(curl(server, "generator", {"instances": [[1.0, 2.0, 5.0]]})) == {"error"}

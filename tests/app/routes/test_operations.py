@@ -16,6 +16,11 @@ OPEN_INFERENCE = [
       for version in ("", "/versions/{version}")
       for what, verb in (("", "get"), ("/ready", "get"), ("/infer", "post"))),
 ]  # fmt: skip
+TENSORFLOW_SERVING = [
+    (f"/v1/models/{{name}}{version}{what}", verb)
+    for version in ("", "/versions/{version}")
+    for what, verb in (("", "get"), ("/metadata", "get"), (":predict", "post"))
+]
 
 
 async def test_the_probes_say_yes(client):
@@ -41,7 +46,7 @@ async def test_every_operation_of_the_openapi_document_names_its_bodies_answers_
         ("/encode", "post"), ("/generate", "post"), ("/reconstruct", "post"),
         ("/manifold.png", "get"), ("/latent.png", "get"), ("/model", "get"), ("/livez", "get"), ("/readyz", "get"),
         ("/metrics", "get"),
-        *OPEN_INFERENCE,
+        *OPEN_INFERENCE, *TENSORFLOW_SERVING,
     }  # fmt: skip
     kinds = {"image/png", "image/jpeg", "image/webp", "image/bmp", "multipart/form-data"}
     kinds |= {"application/json", "application/x-npy"}
@@ -58,7 +63,7 @@ async def test_every_operation_of_the_openapi_document_names_its_bodies_answers_
 async def test_the_openapi_document_names_the_protocols_bodies_parameters_and_errors(client):
     response = await client.get("/openapi.json")
     document = response.json()
-    for path, verb in OPEN_INFERENCE:
+    for path, verb in (*OPEN_INFERENCE, *TENSORFLOW_SERVING):
         operation = document["paths"][path][verb]
         named = {each["name"] for each in operation["parameters"] if each["in"] == "path"}
         assert named == set(re.findall(r"{(\w+)}", path))

@@ -268,13 +268,18 @@ def write(request: InferRequest, model: str, version: int, outputs: Mapping[str,
     document: dict[str, Any] = {"model_name": model, "model_version": str(version)}
     if request.id is not None:
         document["id"] = request.id
-    document["outputs"] = [_tensor(name, array, raw.get(name)) for name, array in outputs.items()]
-    head = to_json(document)
+    written = b",".join(_tensor(name, array, raw.get(name)) for name, array in outputs.items())
+    head = _with_member(to_json(document), b'"outputs":[%b]' % written)
     return b"".join((head, *raw.values())), len(head)
 
 
-def _tensor(name: str, array: FloatArray, raw: bytes | None) -> dict[str, Any]:
+def _tensor(name: str, array: FloatArray, raw: bytes | None) -> bytes:
     tensor: dict[str, Any] = {"name": name, "datatype": "FP32", "shape": list(array.shape)}
     if raw is None:
-        return {**tensor, "data": array.ravel().tolist()}
-    return {**tensor, "parameters": {"binary_data_size": len(raw)}}
+        return _with_member(to_json(tensor), b'"data":' + tensors.to_lists(array.ravel()))
+    return to_json({**tensor, "parameters": {"binary_data_size": len(raw)}})
+
+
+def _with_member(document: bytes, member: bytes) -> bytes:
+    """A JSON object, not empty, and one more member that is written already."""
+    return document[:-1] + b"," + member + b"}"

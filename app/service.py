@@ -30,6 +30,7 @@ T = TypeVar("T")
 Source = bytes | FloatArray
 
 MANIFOLD_CACHE_BYTES = 32 * 2**20
+QUICK_NUMBERS = 2**14  # are written as JSON in some three milliseconds
 MOST_PICTURES = 128  # that wait for a thread: at ten milliseconds each, the last one waits less than a second
 
 
@@ -144,6 +145,16 @@ class Service:
         if len(digits) * scale * scale <= 4:
             return self.picture(digits, columns, scale)
         return await self._off_loop(lambda: self.picture(digits, columns, scale))
+
+    async def written(self, write: Callable[[], T], *arrays: FloatArray) -> T:
+        """What `write` makes of arrays, in a thread once that is more than a moment's work.
+
+        Raises:
+            Overloaded: too much is drawn or written already.
+        """
+        if sum(array.size for array in arrays) <= QUICK_NUMBERS:
+            return write()
+        return await self._off_loop(write)
 
     async def close(self) -> None:
         """Answer what waits, then free the model."""

@@ -1,6 +1,6 @@
 """The messages of TensorFlow Serving's REST API, and a prediction request's bytes to a tensor and back.
 
-body --read--> PredictRequest and the value of the model's one input;  outputs --answer--> the document that goes back
+body --read--> PredictRequest and the value of the model's one input;  outputs --write--> body
 
 https://www.tensorflow.org/tfx/serving/api_rest
 """
@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import to_json
 
 from app import images, tensors
 from app.errors import InvalidParameter, MalformedBody
@@ -142,14 +143,16 @@ def _files(rows: list[Any], most_files: int) -> list[bytes]:
     return [images.from_base64(text) for text in texts]
 
 
-def answer(request: PredictRequest, outputs: Mapping[str, FloatArray]) -> dict[str, Any]:
-    """The document that answers a request, in its format."""
+def write(request: PredictRequest, outputs: Mapping[str, FloatArray]) -> bytes:
+    """The body of an answer, in the format of the request."""
+    by_row = request.inputs is None
+    member = "predictions" if by_row else "outputs"
+    if len(outputs) == 1:
+        (array,) = outputs.values()
+        return b'{"%b":%b}' % (member.encode(), tensors.to_lists(array))
     columns = {name: array.tolist() for name, array in outputs.items()}
-    if request.inputs is not None:
-        return {"outputs": columns if len(columns) > 1 else next(iter(columns.values()))}
-    if len(columns) == 1:
-        return {"predictions": next(iter(columns.values()))}
-    return {"predictions": [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]}
+    rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    return to_json({member: rows if by_row else columns})
 
 
 def metadata(model: str, version: int, takes: Mapping[str, Shape], gives: Mapping[str, Shape]) -> Metadata:

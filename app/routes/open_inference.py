@@ -101,8 +101,11 @@ async def infer(request: Request) -> Response:
     body = await plain_body(request, service.settings.max_body_bytes)
     asked, values = oip.read(body, request.headers.get(HEADER_LENGTH), service.settings.max_images)
     names = oip.wanted(asked, tuple(model.gives))
-    outputs = await model.run(service, model.input_of(values), hung_up(request.receive))
-    content, length = oip.write(asked, model.name, model.version, {name: outputs[name] for name in names})
+    found = await model.run(service, model.input_of(values), hung_up(request.receive))
+    outputs = {name: found[name] for name in names}
+    content, length = await service.written(
+        lambda: oip.write(asked, model.name, model.version, outputs), *outputs.values()
+    )
     headers = {"x-model-version": str(model.version)}
     if length == len(content):
         return Response(content, headers=headers, media_type=JSON)

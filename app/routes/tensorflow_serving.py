@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
-from pydantic_core import to_json
 from starlette.exceptions import HTTPException
 
 from app import tensorflow_serving as tfs
@@ -48,7 +47,7 @@ async def predict(request: Request) -> Response:
         await plain_body(request, service.settings.max_body_bytes), model.takes, service.settings.max_images
     )
     outputs = await model.run(service, model.checked(value), hung_up(request.receive))
-    content = to_json(tfs.answer(asked, outputs))
+    content = await service.written(lambda: tfs.write(asked, outputs), *outputs.values())
     return Response(content, headers={"x-model-version": str(model.version)}, media_type=JSON)
 
 

@@ -180,6 +180,16 @@ async def test_outputs_are_those_asked_for_in_the_form_asked_for(client, digit, 
     assert response.headers["content-type"] == kind
 
 
+@pytest.mark.parametrize("binary_", [False, True])
+async def test_a_large_answer_is_written_off_the_loop_and_is_the_same(client, binary_):
+    z = np.random.default_rng(0).standard_normal((300, 2)).astype(np.float32)
+    request = {"inputs": [tensor("z", "FP32", z, data=z.tolist())], "parameters": {"binary_data_output": binary_}}
+    _, found = outputs_of(await client.post(f"{GENERATOR}/infer", json=request))
+    assert np.array_equal(found["image"], paint(z))
+    answer = await client.post("/v1/models/generator:predict", json={"instances": z.tolist()})
+    assert np.array_equal(np.array(answer.json()["predictions"], np.float32), paint(z))
+
+
 @pytest.mark.parametrize(("encoding", "pack"), [("gzip", gzip.compress), ("deflate", zlib.compress)])
 async def test_compressed_requests_are_read(client, encoding, pack):
     z = np.array([[1, -1]], np.float32)

@@ -9,6 +9,7 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from app.errors import NotFound
+from app.routes.caching import matches
 from app.routes.documents import BINARY, answers, operation
 from app.routes.negotiation import accepted
 from app.routes.reading import query, service_of
@@ -76,11 +77,6 @@ async def _picture(request: Request, part: ManifoldQuery | NoQuery, draw: Callab
     told = f"{request.url.path} {part!r} {manifest.version} {[file.sha256 for file in manifest.files]}"
     etag = f'"{hashlib.sha256(told.encode()).hexdigest()[:24]}"'
     headers = {"etag": etag, "cache-control": "no-cache", "x-model-version": str(manifest.version)}
-    if _matches(request.headers.get("if-none-match", ""), etag):
+    if matches(request.headers.get("if-none-match", ""), etag):
         return Response(status_code=304, headers=headers)
     return Response(await draw(), headers=headers, media_type=PNG)
-
-
-def _matches(header: str, etag: str) -> bool:
-    """Whether If-None-Match holds this entity tag, compared weakly (RFC 9110, 13.1.2)."""
-    return header.strip() == "*" or etag in (tag.strip().removeprefix("W/") for tag in header.split(","))

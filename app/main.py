@@ -18,7 +18,7 @@ from fastapi import FastAPI
 from fastapi.responses import RedirectResponse
 from starlette.types import Receive, Scope, Send
 
-from app import problems
+from app import points, problems
 from app.body_limit import BodyLimit
 from app.edge import Edge
 from app.engine import Engine
@@ -152,7 +152,12 @@ def load(settings: Settings, open_engine: OpenEngine) -> ServedModel:
     engine.warm_up()
     picture = stored.report / "latent.png"
     log.info("version %d is ready after %.1f s", stored.version, time.perf_counter() - started)
-    return ServedModel(stored.manifest, engine, picture.read_bytes() if picture.is_file() else None)
+    return ServedModel(
+        stored.manifest,
+        engine,
+        latent_picture=picture.read_bytes() if picture.is_file() else None,
+        latent_points=points.load(stored.report / "latents.npz"),
+    )
 
 
 def open_saved_models(stored: StoredVersion, settings: Settings) -> Engine:

@@ -41,6 +41,7 @@ class ServedModel:
     manifest: Manifest
     engine: Engine
     latent_picture: bytes | None  # the report's latent.png
+    latent_points: bytes  # the report's latents.npz, as points.py tells it
 
     @property
     def version(self) -> int:

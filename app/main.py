@@ -15,7 +15,6 @@ from importlib import metadata
 from types import FrameType
 
 from fastapi import FastAPI
-from fastapi.responses import RedirectResponse
 from starlette.types import Receive, Scope, Send
 
 from app import points, problems
@@ -23,7 +22,7 @@ from app.body_limit import BodyLimit
 from app.edge import Edge
 from app.engine import Engine
 from app.metrics import Metrics
-from app.routes import inference, manifold, open_inference, operations, tensorflow_serving
+from app.routes import explorer, inference, manifold, open_inference, operations, tensorflow_serving
 from app.routes.short_cuts import SHORT_CUTS
 from app.service import ServedModel, Service
 from app.settings import Settings
@@ -39,6 +38,7 @@ ROUTERS = (
     operations.router,
     open_inference.router,
     tensorflow_serving.router,
+    explorer.router,
 )
 DESCRIPTION = "A variational autoencoder of handwritten digits: encode images, generate digits, see the latent space."
 
@@ -81,7 +81,6 @@ def create_app(settings: Settings | None = None, open_engine: OpenEngine | None 
     app.add_middleware(BodyLimit, max_bytes=chosen.max_body_bytes)
     for router in ROUTERS:
         app.include_router(router)
-    app.add_api_route("/", lambda: RedirectResponse("/docs"), include_in_schema=False)
     problems.install(app)
     _put_at_the_edge(app, chosen)
     return app

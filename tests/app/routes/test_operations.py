@@ -33,12 +33,6 @@ async def test_model_is_the_served_versions_manifest(client, store):
     assert (await client.get("/model")).json() == manifest
 
 
-async def test_the_first_page_leads_to_the_docs(client):
-    response = await client.get("/")
-    assert (response.status_code, response.headers["location"]) == (307, "/docs")
-    assert (await client.get("/docs")).status_code == 200
-
-
 async def test_every_operation_of_the_openapi_document_names_its_bodies_answers_and_problems(client):
     document = (await client.get("/openapi.json")).json()
     operations = {(path, verb): each for path, verbs in document["paths"].items() for verb, each in verbs.items()}

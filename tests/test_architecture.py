@@ -26,6 +26,7 @@ ALLOWED = {
     "app.routes": {"app.service", "app.schemas", "app.errors", "app.images", "app.npy", "app.manifest", "app.problems",
                    "app.metrics", "app.open_inference", "app.tensorflow_serving", "app.tensors",
                    "app.routes"},
+    "app.client": {"app.client"},  # runs on machines that have nothing of the server
     "app.batching": {"app.errors"},
     "app.edge": {"app.deadlines", "app.errors", "app.metrics", "app.problems"},
 }  # fmt: skip
@@ -73,3 +74,14 @@ def test_importing_a_module_imports_nothing_heavy(module):
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_the_client_imports_nothing_of_the_server():
+    code = (
+        "import sys, app.client; "
+        "foreign = ('tensorflow', 'fastapi', 'starlette', 'uvicorn', 'pydantic', 'scipy'); "
+        "print([name for name in foreign if name in sys.modules], "
+        "[name for name in sys.modules if name.startswith('app.') and not name.startswith('app.client')])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[] []"

@@ -1,0 +1,106 @@
+"""Requests of the service's contract, as values: what is asked, not how it is sent."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from app.client.inputs import Batch
+
+JSON = "application/json"
+NPY = "application/x-npy"
+PNG = "image/png"
+
+Invert = Literal["auto", "true", "false"]
+Fit = Literal["auto", "none"]
+Files = tuple[tuple[str, tuple[str, bytes]], ...]
+
+# By the first bytes; the service looks at the content itself, so anything else may be called a PNG.
+SIGNATURES = ((b"\xff\xd8", "image/jpeg"), (b"RIFF", "image/webp"), (b"BM", "image/bmp"))
+
+
+@dataclass(frozen=True)
+class Call:
+    """One request. All of them compute and change nothing, so each may be sent again."""
+
+    method: str
+    path: str  # relative to the service's address
+    headers: Mapping[str, str]
+    params: Mapping[str, str | int | float] = field(default_factory=dict)
+    content: bytes | None = None
+    files: Files | None = None
+
+
+def encode(batch: Batch, invert: Invert, fit: Fit) -> Call:
+    """POST /encode, for JSON."""
+    return _of_images("encode", batch, invert, fit)
+
+
+def reconstruct(batch: Batch, invert: Invert, fit: Fit) -> Call:
+    """POST /reconstruct, for JSON."""
+    return _of_images("reconstruct", batch, invert, fit)
+
+
+def generate(z: npt.NDArray[np.float32]) -> Call:
+    """POST /generate of latent vectors (n, d), for npy."""
+    return Call("POST", "generate", {"accept": NPY, "content-type": NPY}, content=_npy(z))
+
+
+def sample(n: int, seed: int | None) -> Call:
+    """POST /generate of draws, for JSON, which tells z as well."""
+    body = {"sample": n} | ({} if seed is None else {"seed": seed})
+    return Call("POST", "generate", {"accept": JSON, "content-type": JSON}, content=json.dumps(body).encode())
+
+
+def manifold(n: int, scale: int, low: float, high: float, dims: tuple[int, int]) -> Call:
+    """GET /manifold.png."""
+    params: dict[str, str | int | float] = {
+        "n": n,
+        "scale": scale,
+        "low": low,
+        "high": high,
+        "dims": f"{dims[0]},{dims[1]}",
+    }
+    return Call("GET", "manifold.png", {"accept": PNG}, params)
+
+
+def model() -> Call:
+    """GET /model."""
+    return Call("GET", "model", {"accept": JSON})
+
+
+def ready() -> Call:
+    """GET /readyz."""
+    return Call("GET", "readyz", {"accept": JSON})
+
+
+def _of_images(path: str, batch: Batch, invert: Invert, fit: Fit) -> Call:
+    # The defaults stay unsaid: the service answers a plain request by a shorter way.
+    params: dict[str, str | int | float] = {}
+    params |= {"invert": invert} if invert != "auto" else {}
+    params |= {"fit": fit} if fit != "auto" else {}
+    headers = {"accept": JSON}
+    content = batch.content
+    if isinstance(content, np.ndarray):
+        return Call("POST", path, headers | {"content-type": NPY}, params, _npy(content))
+    if len(content) == 1:
+        return Call("POST", path, headers | {"content-type": _media_type(content[0])}, params, content[0])
+    # Names are the places in the batch: those of the caller's files are nobody's business.
+    parts = tuple(("image", (str(i), file)) for i, file in enumerate(content))
+    return Call("POST", path, headers, params, files=parts)
+
+
+def _media_type(file: bytes) -> str:
+    return next((kind for head, kind in SIGNATURES if file.startswith(head)), PNG)
+
+
+def _npy(array: npt.NDArray[Any]) -> bytes:
+    out = io.BytesIO()
+    np.lib.format.write_array(out, np.ascontiguousarray(array), allow_pickle=False)
+    return out.getvalue()

@@ -1,0 +1,219 @@
+"""What callers give, as batches to send: files as they are, pixels as arrays.
+
+A batch is made when it is about to be sent, so that a list of a million paths never lies in memory as pictures.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image as Pillow
+from PIL import ImageOps
+
+from app.client.errors import InvalidInput
+
+Array = npt.NDArray[Any]
+Image = str | os.PathLike[str] | bytes | Pillow.Image | Array
+Images = Image | Iterable[Image]
+
+PNG_MODES = frozenset({"1", "L", "LA", "P", "RGB", "RGBA", "I;16", "I;16B"})
+
+
+@dataclass(frozen=True)
+class Sending:
+    """How a long list goes out.
+
+    Attributes:
+        most_images: in one request; the service takes 256 picture files unless it is set otherwise.
+        most_bytes: in one request, unless a single file has more; the service takes 16 MiB.
+        in_flight: most requests under way at once, per call.
+    """
+
+    most_images: int = 64
+    most_bytes: int = 4 * 2**20
+    in_flight: int = 4
+
+    def __post_init__(self) -> None:
+        if min(self.most_images, self.most_bytes, self.in_flight) < 1:
+            raise InvalidInput("most_images, most_bytes and in_flight are at least 1.")
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Images of one request: picture files, or pixels of one shape and type.
+
+    Attributes:
+        start: the place of the first among all images given.
+        content: files, or uint8 or float32 (n, h, w).
+    """
+
+    start: int
+    content: tuple[bytes, ...] | Array
+
+    def __len__(self) -> int:
+        return len(self.content)
+
+    def halves(self) -> tuple[Batch, Batch]:
+        """The batch as two; it must hold at least two images."""
+        middle = len(self) // 2
+        return Batch(self.start, self.content[:middle]), Batch(self.start + middle, self.content[middle:])
+
+
+def batches(images: Images, sending: Sending) -> Iterator[Batch]:
+    """Images in order, as batches within the bounds of `sending`; files are read as their batch is made.
+
+    Raises:
+        InvalidInput: there are none, or one is not an image.
+    """
+    start = 0
+    waiting: list[bytes | Array] = []
+    for part in _parts(images, sending):
+        if waiting and not _fits(part, waiting, sending):
+            yield (ready := _batch(start, waiting))
+            start, waiting = start + len(ready), []
+        waiting.append(part)
+    if not waiting:
+        raise InvalidInput("No images were given.")
+    yield _batch(start, waiting)
+
+
+def count(images: Images) -> int | None:
+    """How many images there are, if that can be told without using them up."""
+    if _is_one(images):
+        return 1
+    if isinstance(images, np.ndarray):
+        return len(images)
+    if not isinstance(images, Sequence):
+        return None
+    return sum(len(each) if isinstance(each, np.ndarray) and each.ndim > 2 else 1 for each in images)
+
+
+def latents(z: Any) -> npt.NDArray[np.float32]:
+    """One latent vector or several, as float32 (n, d).
+
+    Raises:
+        InvalidInput: not numbers, not finite, or not of that shape.
+    """
+    try:
+        array = np.asarray(z, np.float32)
+    except (TypeError, ValueError) as exc:
+        raise InvalidInput("z is a list of numbers, or a list of such lists of equal length.") from exc
+    if array.ndim == 1:
+        array = array[np.newaxis]
+    if array.ndim != 2 or not array.size:
+        raise InvalidInput(f"z has the shape (d,) or (n, d); got {np.shape(z)}.")
+    if not np.isfinite(array).all():
+        raise InvalidInput("z must be finite.")
+    return array
+
+
+def _is_one(images: Images) -> bool:
+    if isinstance(images, np.ndarray):
+        return images.ndim == 2
+    return isinstance(images, str | os.PathLike | bytes | bytearray | memoryview | Pillow.Image)
+
+
+def _parts(images: Images, sending: Sending) -> Iterator[bytes | Array]:
+    """Every image as a file or as pixels (n, h, w), arrays in pieces that fit a batch."""
+    if isinstance(images, np.ndarray) or _is_one(images):
+        yield from _pieces(images, sending)
+        return
+    if not isinstance(images, Iterable):
+        raise InvalidInput(_no_image(images))
+    for each in images:
+        yield from _pieces(each, sending)
+
+
+def _pieces(image: Any, sending: Sending) -> Iterator[bytes | Array]:
+    if not isinstance(image, np.ndarray):
+        yield _file(image)
+        return
+    pixels = _pixels(image)
+    rows = max(1, min(sending.most_images, sending.most_bytes // max(1, pixels[0].nbytes)))
+    for first in range(0, len(pixels), rows):
+        yield pixels[first : first + rows]
+
+
+def _file(image: Any) -> bytes:
+    if isinstance(image, bytes | bytearray | memoryview):
+        return bytes(image)
+    if isinstance(image, Pillow.Image):
+        return _png(image)
+    if not isinstance(image, str | os.PathLike):
+        raise InvalidInput(_no_image(image))
+    try:
+        return Path(image).read_bytes()
+    except OSError as exc:
+        raise InvalidInput(f"{os.fspath(image)} cannot be read: {exc.strerror}.") from exc
+
+
+def _png(picture: Pillow.Image) -> bytes:
+    """A picture as a PNG file, upright: what the format cannot hold (CMYK, floats, EXIF) is settled here."""
+    out = io.BytesIO()
+    try:
+        upright = ImageOps.exif_transpose(picture)
+        if upright.mode == "I":  # 16 bits in 32, as the service reads them
+            upright = Pillow.fromarray(np.clip(np.asarray(upright), 0, 65535).astype(np.uint16))
+        elif upright.mode not in PNG_MODES:
+            upright = upright.convert("RGBA" if upright.has_transparency_data else "RGB")
+        upright.save(out, "PNG", compress_level=1)
+    except Exception as exc:  # the pixels of an opened file are read only now, and may be damaged in any way
+        raise InvalidInput(f"The picture cannot be read ({type(exc).__name__}: {exc}).") from exc
+    return out.getvalue()
+
+
+def _pixels(array: Array) -> Array:
+    """Pixels as uint8 or float32 (n, h, w); a last axis of one channel, as Keras has it, is dropped."""
+    if array.ndim == 4 and array.shape[-1] == 1:
+        array = array[..., 0]
+    if array.ndim == 2:
+        array = array[np.newaxis]
+    if array.ndim != 3 or not array.size:
+        raise InvalidInput(f"An array of images has the shape (h, w) or (n, h, w); got {array.shape}.")
+    if array.dtype == np.uint8:
+        return array
+    if array.dtype.kind != "f":
+        raise InvalidInput(f"An array of images is uint8 (0 .. 255) or float (0 .. 1); got {array.dtype}.")
+    if not ((array >= 0) & (array <= 1)).all():  # NaN fails both
+        raise InvalidInput("Float images have values in 0 .. 1; for 0 .. 255 give uint8.")
+    return array.astype(np.float32)
+
+
+def _fits(part: bytes | Array, waiting: list[bytes | Array], sending: Sending) -> bool:
+    """Whether a part may join those that wait: of their kind, and within the bounds."""
+    if _kind(part) != _kind(waiting[0]):
+        return False
+    return (
+        _images(part) + sum(map(_images, waiting)) <= sending.most_images
+        and _size(part) + sum(map(_size, waiting)) <= sending.most_bytes
+    )
+
+
+def _kind(part: bytes | Array) -> object:
+    return (part.dtype, part.shape[1:]) if isinstance(part, np.ndarray) else bytes
+
+
+def _images(part: bytes | Array) -> int:
+    return len(part) if isinstance(part, np.ndarray) else 1
+
+
+def _size(part: bytes | Array) -> int:
+    return part.nbytes if isinstance(part, np.ndarray) else len(part)
+
+
+def _batch(start: int, parts: list[bytes | Array]) -> Batch:
+    arrays = [part for part in parts if isinstance(part, np.ndarray)]
+    if arrays:
+        return Batch(start, arrays[0] if len(arrays) == 1 else np.concatenate(arrays))
+    return Batch(start, tuple(part for part in parts if isinstance(part, bytes)))
+
+
+def _no_image(given: object) -> str:
+    return f"An image is a path, bytes, a PIL image or a NumPy array; got {type(given).__name__}."

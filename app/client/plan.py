@@ -1,0 +1,109 @@
+"""What the two clients agree on besides sending: where a call goes, how its outcome is judged, how it is cut.
+
+One refused image refuses its whole request, and the service does not say which it was. So a refused batch is sent again
+in halves until one image is left: the error then names its place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import numpy as np
+
+from app.client.answers import problem
+from app.client.calls import Call
+from app.client.errors import InvalidInput, NotReady, ProblemError, error_of
+from app.client.inputs import Batch
+from app.client.results import FloatArray
+from app.client.retries import connection_error
+
+DEFAULT_URL = "http://127.0.0.1:8000"
+TIMEOUT_S = 30.0
+READY_WAIT_S = 0.25
+ONE_OF_THEM = frozenset({"invalid-image", "image-too-large", "body-too-large"})
+TOO_MANY = frozenset({"malformed-body"})  # what the service says to a form with more files than it takes
+MOST_LATENTS = 1024  # in one request; the service takes 4096 unless it is set otherwise
+
+
+def options(url: str, headers: dict[str, str] | None, timeout_s: float) -> dict[str, Any]:
+    """The arguments of httpx's client.
+
+    Raises:
+        InvalidInput: the address is not one of HTTP.
+    """
+    try:
+        parsed = httpx.URL(url)
+    except httpx.InvalidURL as exc:
+        raise InvalidInput(f"{url} is not an address: {exc}") from exc
+    if parsed.scheme not in ("http", "https") or not parsed.host:
+        raise InvalidInput(f"The address of a service is http://HOST:PORT; got {url!r}.")
+    return {"base_url": parsed, "headers": headers, "timeout": timeout_s}
+
+
+def arguments(call: Call, timeout_s: float | None) -> dict[str, Any]:
+    """A call as the arguments of httpx's `request`; without a timeout that of the client holds."""
+    limits = {} if timeout_s is None else {"timeout": timeout_s}
+    return limits | {
+        "method": call.method,
+        "url": call.path,
+        "headers": dict(call.headers),
+        "params": dict(call.params),
+        "content": call.content,
+        "files": list(call.files) if call.files else None,
+    }
+
+
+def judged(outcome: httpx.Response | httpx.TransportError, url: str) -> httpx.Response:
+    """A last outcome: the response if it is a success.
+
+    Raises:
+        ConnectionFailed, ProblemError: it is not.
+    """
+    if isinstance(outcome, httpx.TransportError):
+        raise connection_error(outcome, url) from outcome
+    if outcome.status_code != 200:
+        raise error_of(problem(outcome))
+    return outcome
+
+
+def not_ready(outcome: httpx.Response | httpx.TransportError, url: str, timeout_s: float) -> NotReady:
+    """What `wait_ready` raises, with the last outcome as the reason."""
+    why = problem(outcome).detail if isinstance(outcome, httpx.Response) else connection_error(outcome, url)
+    return NotReady(f"{url} was not ready after {timeout_s:g} s: {why}")
+
+
+def is_ready(outcome: httpx.Response | httpx.TransportError) -> bool:
+    """Whether the service said yes to GET /readyz."""
+    return isinstance(outcome, httpx.Response) and outcome.status_code == 200
+
+
+def may_be_halved(error: ProblemError, batch: Batch) -> bool:
+    """Whether a part of the batch may be accepted where the whole was not."""
+    return len(batch) > 1 and error.code in ONE_OF_THEM | TOO_MANY
+
+
+def placed(error: ProblemError, batch: Batch) -> ProblemError:
+    """The error with the place of the image it is about, if that is a single one."""
+    return error_of(error.problem, batch.start) if len(batch) == 1 and error.code in ONE_OF_THEM else error
+
+
+def pieces(z: FloatArray) -> Iterator[FloatArray]:
+    """Latent vectors (n, d), cut into requests."""
+    for first in range(0, len(z), MOST_LATENTS):
+        yield z[first : first + MOST_LATENTS]
+
+
+def one_source(z: object, sample: int | None, seed: int | None) -> None:
+    """Check the arguments of `generate`.
+
+    Raises:
+        InvalidInput: not exactly one of z and sample, or a seed without a sample.
+    """
+    if (z is None) == (sample is None):
+        raise InvalidInput("Give exactly one of z and sample.")
+    if seed is not None and sample is None:
+        raise InvalidInput("seed goes with sample.")
+    if sample is not None and (isinstance(sample, bool) or not isinstance(sample, int | np.integer) or sample < 1):
+        raise InvalidInput("sample is how many digits to draw, at least 1.")

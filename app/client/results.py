@@ -1,0 +1,110 @@
+"""What calls give back: arrays, and pictures of them for who wants to see."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+FloatArray = npt.NDArray[np.float32]
+ByteArray = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """The posterior of every image, in the order given."""
+
+    z_mean: FloatArray  # (n, d)
+    z_log_var: FloatArray  # (n, d)
+    model_version: int
+
+    def __len__(self) -> int:
+        return len(self.z_mean)
+
+
+@dataclass(frozen=True)
+class Generated:
+    """Digits, and the points of the latent space that they were made from."""
+
+    pixels: ByteArray  # (n, h, w), light strokes on dark
+    z: FloatArray  # (n, d)
+    model_version: int
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def pictures(self) -> list[Image.Image]:
+        """Each digit as a PIL image of mode L."""
+        return [Image.fromarray(digit) for digit in self.pixels]
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """What the model makes of every image, and what that costs in nats; `loss` is the anomaly score."""
+
+    z_mean: FloatArray  # (n, d)
+    z_log_var: FloatArray  # (n, d)
+    pixels: ByteArray  # (n, h, w), generated at z_mean
+    xent: FloatArray  # (n,)
+    kl: FloatArray  # (n,)
+    loss: FloatArray  # (n,), xent + kl
+    model_version: int
+
+    def __len__(self) -> int:
+        return len(self.loss)
+
+    def pictures(self) -> list[Image.Image]:
+        """Each reconstruction as a PIL image of mode L."""
+        return [Image.fromarray(digit) for digit in self.pixels]
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A picture as the service drew it."""
+
+    png: bytes
+    model_version: int
+
+    def picture(self) -> Image.Image:
+        """As a PIL image."""
+        return Image.open(io.BytesIO(self.png))
+
+    @property
+    def pixels(self) -> ByteArray:
+        """Grey levels, uint8 (height, width)."""
+        return np.array(self.picture())
+
+
+def joined_encodings(parts: Sequence[Encoding]) -> Encoding:
+    """The results of batches, in order, as one; the version is that of the last."""
+    return Encoding(
+        np.concatenate([part.z_mean for part in parts]),
+        np.concatenate([part.z_log_var for part in parts]),
+        parts[-1].model_version,
+    )
+
+
+def joined_digits(parts: Sequence[Generated]) -> Generated:
+    """As joined_encodings."""
+    return Generated(
+        np.concatenate([part.pixels for part in parts]),
+        np.concatenate([part.z for part in parts]),
+        parts[-1].model_version,
+    )
+
+
+def joined_reconstructions(parts: Sequence[Reconstruction]) -> Reconstruction:
+    """As joined_encodings."""
+    return Reconstruction(
+        z_mean=np.concatenate([part.z_mean for part in parts]),
+        z_log_var=np.concatenate([part.z_log_var for part in parts]),
+        pixels=np.concatenate([part.pixels for part in parts]),
+        xent=np.concatenate([part.xent for part in parts]),
+        kl=np.concatenate([part.kl for part in parts]),
+        loss=np.concatenate([part.loss for part in parts]),
+        model_version=parts[-1].model_version,
+    )

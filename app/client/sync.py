@@ -1,0 +1,240 @@
+"""`Client`: sends, waits and retries in the calling thread; long lists go out from a few."""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import httpx
+
+from app.client import answers, calls, plan
+from app.client.calls import Call, Fit, Invert
+from app.client.errors import BadAnswer, Refused
+from app.client.inputs import Batch, Images, Sending, batches, count, latents
+from app.client.progress import Progress, showing
+from app.client.results import (
+    Drawing,
+    Encoding,
+    Generated,
+    Reconstruction,
+    joined_digits,
+    joined_encodings,
+    joined_reconstructions,
+)
+from app.client.retries import Attempts, Retries
+
+R = TypeVar("R")
+T = TypeVar("T")
+
+
+class Client:
+    """A running service. Keeps its connections; close it, or use it in a `with`. Threads may share one.
+
+    Args:
+        url: the service's address, with a path if it lies behind one.
+        timeout_s: most seconds to connect, to send, and to wait for the next bytes of an answer.
+        retries: when the service is busy or cannot be reached; see Retries.
+        sending: how long lists are cut and sent; see Sending.
+        headers: sent with every request, for a proxy that asks for them.
+        transport: httpx's, in place of the network.
+
+    Raises:
+        InvalidInput: `url` is no address.
+
+    Every call may raise ConnectionFailed, ProblemError and BadAnswer; app/client/errors.py has the tree.
+    """
+
+    def __init__(  # noqa: PLR0913 - what a caller may set, each by its name
+        self,
+        url: str = plan.DEFAULT_URL,
+        *,
+        timeout_s: float = plan.TIMEOUT_S,
+        retries: Retries | None = None,
+        sending: Sending | None = None,
+        headers: dict[str, str] | None = None,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        self.url = url
+        self._retries = retries or Retries()
+        self._sending = sending or Sending()
+        self._http = httpx.Client(**plan.options(url, headers, timeout_s), transport=transport)
+
+    def encode(
+        self, images: Images, *, invert: Invert = "auto", fit: Fit = "auto", progress: Progress = False
+    ) -> Encoding:
+        """The posterior of every image, in order.
+
+        Args:
+            images: a path, the bytes of a picture file, a PIL image, an array (h, w) or (n, h, w) of uint8 0 .. 255
+                or float 0 .. 1, or any number of these. Arrays are taken as they are, light on dark; pictures are
+                prepared by the service.
+            invert: whether dark-on-light is turned round; "auto" judges by the border.
+            fit: whether the digit is cut out and centred; "auto" unless the picture has the model's size.
+            progress: True draws a bar on a terminal; a function is called with (done, total or None).
+
+        Raises:
+            InvalidInput: something given is no image.
+            Refused: the service does not take an image; `index` is its place among `images`.
+        """
+        parts = self._over(images, lambda b: calls.encode(b, invert, fit), answers.encoding, ("encoding", progress))
+        return joined_encodings(parts)
+
+    def reconstruct(
+        self, images: Images, *, invert: Invert = "auto", fit: Fit = "auto", progress: Progress = False
+    ) -> Reconstruction:
+        """Every image through the model and back, with its loss in nats; as `encode` otherwise."""
+        parts = self._over(
+            images, lambda b: calls.reconstruct(b, invert, fit), answers.reconstruction, ("reconstructing", progress)
+        )
+        return joined_reconstructions(parts)
+
+    def generate(
+        self, z: Any = None, *, sample: int | None = None, seed: int | None = None, progress: Progress = False
+    ) -> Generated:
+        """The digits at points of the latent space, or at draws from the prior.
+
+        Args:
+            z: d numbers, or (n, d) of them; a list or an array.
+            sample: in place of z, how many to draw.
+            seed: makes the draws repeatable.
+            progress: as for `encode`.
+
+        Raises:
+            InvalidInput: neither or both of z and sample, or z is not made of finite numbers.
+            Refused: the model's latent vectors have another length, or too many were asked for.
+        """
+        plan.one_source(z, sample, seed)
+        if sample is not None:
+            return answers.sampled(self._ask(calls.sample(sample, seed)), sample)
+        points = latents(z)
+        with showing(progress, "generating", len(points)) as more:
+            return joined_digits(
+                _in_order(
+                    lambda piece: answers.generated(self._ask(calls.generate(piece)), piece),
+                    plan.pieces(points),
+                    self._sending.in_flight,
+                    more,
+                )
+            )
+
+    def manifold(
+        self, n: int = 15, *, scale: int = 1, low: float = 0.05, high: float = 0.95, dims: tuple[int, int] = (0, 1)
+    ) -> Drawing:
+        """The n x n digits over a square of the latent plane, from quantile `low` to `high` of N(0, 1)."""
+        return answers.drawing(self._ask(calls.manifold(n, scale, low, high, dims)))
+
+    def model(self) -> dict[str, Any]:
+        """The manifest of the served version: `version`, `latent_dim`, `image_shape`, `measures` and more."""
+        return answers.manifest(self._ask(calls.model()))
+
+    def wait_ready(self, timeout_s: float = 60.0) -> None:
+        """Return as soon as the service can answer.
+
+        Raises:
+            NotReady: it cannot within `timeout_s`.
+        """
+        clock = self._retries.clock
+        deadline = clock.now() + timeout_s
+        while True:
+            left = max(deadline - clock.now(), plan.READY_WAIT_S)
+            outcome = self._once(calls.ready(), left)
+            if plan.is_ready(outcome):
+                return
+            if clock.now() + plan.READY_WAIT_S > deadline:
+                raise plan.not_ready(outcome, self.url, timeout_s)
+            clock.wait(plan.READY_WAIT_S)
+
+    def close(self) -> None:
+        """Close the connections; no call may follow."""
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _over(
+        self,
+        images: Images,
+        call: Callable[[Batch], Call],
+        read: Callable[[httpx.Response, int], R],
+        shown: tuple[str, Progress],
+    ) -> list[R]:
+        """The results for all images, in order; a batch gives several if it had to be halved."""
+        what, progress = shown
+        with showing(progress, what, count(images) if progress else None) as more:
+            found = _in_order(
+                lambda batch: self._of_batch(batch, call, read),
+                batches(images, self._sending),
+                self._sending.in_flight,
+                more,
+            )
+        return list(itertools.chain.from_iterable(found))
+
+    def _of_batch(
+        self, batch: Batch, call: Callable[[Batch], Call], read: Callable[[httpx.Response, int], R]
+    ) -> list[R]:
+        try:
+            return [read(self._ask(call(batch)), len(batch))]
+        except Refused as error:
+            if not plan.may_be_halved(error, batch):
+                raise plan.placed(error, batch) from None
+        first, second = batch.halves()
+        return self._of_batch(first, call, read) + self._of_batch(second, call, read)
+
+    def _ask(self, call: Call) -> httpx.Response:
+        attempts = Attempts(self._retries)
+        while True:
+            outcome = self._once(call)
+            seconds = attempts.wait(outcome)
+            if seconds is None:
+                return plan.judged(outcome, self.url)
+            self._retries.clock.wait(seconds)
+
+    def _once(self, call: Call, timeout_s: float | None = None) -> httpx.Response | httpx.TransportError:
+        try:
+            return self._http.request(**plan.arguments(call, timeout_s))
+        except httpx.TransportError as error:
+            return error
+        except httpx.DecodingError as exc:
+            raise BadAnswer(f"The answer of {self.url} cannot be decoded: {exc}") from exc
+
+
+def _in_order(work: Callable[[T], R], items: Iterator[T], most: int, done: Callable[[int], None]) -> list[R]:
+    """What `work` makes of every item, in order, with at most `most` under way; `done` is told their lengths."""
+    first, second = next(items), next(items, None)
+    if second is None:  # a thread is dearer than a digit
+        results = [work(first)]
+        done(_length(first))
+        return results
+    results = []
+    waiting: deque[tuple[T, Future[R]]] = deque()
+
+    def finish() -> None:
+        item, future = waiting.popleft()
+        results.append(future.result())
+        done(_length(item))
+
+    pool = ThreadPoolExecutor(most, thread_name_prefix="digit-vae-client")
+    try:
+        for item in itertools.chain((first, second), items):
+            waiting.append((item, pool.submit(work, item)))
+            if len(waiting) >= most:
+                finish()
+        while waiting:
+            finish()
+    finally:
+        # After an error, or Ctrl-C, what is under way is left to end by itself: its answer is no longer wanted.
+        pool.shutdown(wait=False, cancel_futures=True)
+    return results
+
+
+def _length(item: Any) -> int:
+    return len(item)

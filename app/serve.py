@@ -27,9 +27,9 @@ GPU_NODES = ("/dev/nvidia0", "/dev/nvidiactl", "/dev/kfd")
 KEEP_ALIVE_S = 75  # as nginx: a client that reuses a connection just as it is closed sees a reset
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str] | None = None, prog: str = "scripts/serve") -> int:
     """Serve until told to stop; 1 with one line on stderr if there is nothing to serve."""
-    options = _parser().parse_args(arguments)
+    options = parser(prog).parse_args(arguments)
     try:
         settings = Settings()
         ModelStore(settings.model_store).open(settings.model_version).verify()
@@ -104,9 +104,10 @@ def _exit(signum: int, frame: FrameType | None) -> NoReturn:
     sys.exit(0)
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser(prog: str) -> argparse.ArgumentParser:
+    """The command line, under the name it was called by."""
     parser = argparse.ArgumentParser(
-        prog="scripts/serve",
+        prog=prog,
         description="Serve the newest version of the model store over HTTP. Settings are environment variables "
         "(VAE_MODEL_STORE, VAE_MODEL_VERSION, ...): see the README.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,

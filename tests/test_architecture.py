@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-MODULES = sorted([*(ROOT / "app").rglob("*.py"), *(ROOT / "training").rglob("*.py")])
+MODULES = sorted(path for part in ("app", "cli", "training") for path in (ROOT / part).rglob("*.py"))
 
 # What each layer of app may see of app; whoever is not listed here may see errors and images only.
 ALLOWED = {
@@ -31,6 +31,9 @@ ALLOWED = {
     "app.edge": {"app.deadlines", "app.errors", "app.metrics", "app.problems"},
 }  # fmt: skip
 DEFAULT = {"app.errors", "app.images"}
+# The command line stands above both programs; only it may see them together.
+CLI = {"app.client", "app.engine", "app.errors", "app.images", "app.main", "app.serve", "app.settings", "app.store",
+       "cli", "training.__main__"}  # fmt: skip
 TRAINING = {"app.store", "app.images", "app.manifold", "app.errors", "app.manifest", "app.preparation"}
 
 
@@ -53,12 +56,15 @@ def imports_of(path: Path) -> set[str]:
 def test_imports_point_one_way(path):
     name = name_of(path)
     seen = imports_of(path)
-    ours = {each for each in seen if each.split(".")[0] in ("app", "training")}
+    ours = {each for each in seen if each.split(".")[0] in ("app", "cli", "training")}
+    if name.startswith("cli"):
+        assert not {each for each in ours if not any(each == a or each.startswith(a + ".") for a in CLI)}
+        return
     if name.startswith("training"):
-        foreign = {each for each in ours if each.startswith("app")}
+        foreign = {each for each in ours if not each.startswith("training")}
         assert foreign <= TRAINING
         return
-    assert not {each for each in ours if each.startswith("training")}
+    assert not {each for each in ours if each.startswith(("cli", "training"))}
     allowed = ALLOWED.get(name) or ALLOWED.get(name.rpartition(".")[0]) or DEFAULT
     if "*" not in allowed:
         assert {each for each in ours if not any(each == a or each.startswith(a + ".") for a in allowed)} == set()
@@ -66,7 +72,10 @@ def test_imports_point_one_way(path):
         assert "tensorflow" not in {each.split(".")[0] for each in seen}
 
 
-@pytest.mark.parametrize("module", ["app.main", "app.savedmodel", "training.__main__", "training.train"])
+ENTRANCES = ["app.main", "app.savedmodel", "training.__main__", "training.train", "cli.__main__"]
+
+
+@pytest.mark.parametrize("module", ENTRANCES)
 def test_importing_a_module_imports_nothing_heavy(module):
     code = (
         f"import sys, {module}; "

@@ -7,14 +7,17 @@ from pathlib import Path
 
 import pytest
 
+from app import client
 from app.errors import DigitVaeError
 from app.main import create_app
 from app.problems import in_protocol
 from app.settings import Settings
+from cli.__main__ import COMMANDS, join_points, parser
 from training import errors as training_errors
 from training.config import PRESETS
 
 ROOT = Path(__file__).parent.parent
+CLIENT = (ROOT / "docs" / "client.md").read_text()
 README = (ROOT / "README.md").read_text()
 API = (ROOT / "docs" / "api.md").read_text()
 PROTOCOLS = (ROOT / "docs" / "protocols.md").read_text()
@@ -67,3 +70,30 @@ def test_every_picture_and_page_that_a_document_links_exists():
     for document in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]:
         for link in re.findall(r"\]\(([^)#:]+)\)|src=\"([^\":]+)\"", document.read_text()):
             assert (document.parent / (link[0] or link[1])).exists(), f"{document.name}: {link}"
+
+
+@pytest.mark.parametrize("name", [module.__name__.rpartition(".")[2] for module in COMMANDS])
+def test_every_command_is_in_the_clients_document(name):
+    assert f"| `digit-vae {name}" in CLIENT
+
+
+@pytest.mark.parametrize("name", [name for name in vars(client.Client) if not name.startswith("_")])
+def test_every_method_of_the_client_is_in_its_document(name):
+    assert f"`{name}(" in CLIENT
+
+
+@pytest.mark.parametrize("kind", [each for each in vars(client).values() if isinstance(each, type)])
+def test_every_error_and_setting_of_the_client_is_in_its_document(kind):
+    assert kind.__name__ in CLIENT
+    for name, value in vars(kind).items():
+        if kind in (client.Sending, client.Retries) and isinstance(value, int | float) and name != "first_s":
+            shown = f"{value // 2**20} MiB" if value >= 2**20 else f"{value:g}"
+            assert re.search(rf"`{name}`\s\({shown}\)", CLIENT), name
+
+
+def test_the_commands_of_the_documents_are_understood():
+    lines = [line for text in (README, CLIENT) for line in text.splitlines() if line.startswith("digit-vae ")]
+    assert len(lines) > 8
+    for command in (part.strip() for line in lines for part in line.split("|")):
+        if "--help" not in command:
+            parser().parse_args(join_points(command.split()[1:]))

@@ -21,11 +21,11 @@ NUMBERS = {
 }
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str] | None = None, prog: str = "python -m training") -> int:
     """Train and publish, or evaluate; 0 if that was done, 1 with one line on stderr if not, 130 if interrupted."""
     given = sys.argv[1:] if arguments is None else arguments
     evaluating = given[:1] == ["evaluate"]
-    options = _evaluate_parser().parse_args(given[1:]) if evaluating else _parser().parse_args(given)
+    options = _evaluate_parser(prog).parse_args(given[1:]) if evaluating else parser(prog).parse_args(given)
     signal.signal(signal.SIGTERM, _interrupt)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
@@ -69,11 +69,12 @@ def _config(options: argparse.Namespace) -> Config:
     return Config.model_validate({**PRESETS[options.preset].model_dump(), "data": options.data, **changed})
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser(prog: str) -> argparse.ArgumentParser:
+    """The command line, under the name it was called by."""
     parser = argparse.ArgumentParser(
-        prog="python -m training",
+        prog=prog,
         description="Train a variational autoencoder on digits and publish it to the model store. "
-        "`python -m training evaluate` measures a published version.",
+        f"`{prog} evaluate` measures a published version.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument("--preset", choices=PRESETS, default="notebook", help="where the values below start from")
@@ -90,9 +91,9 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _evaluate_parser() -> argparse.ArgumentParser:
+def _evaluate_parser(prog: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m training evaluate",
+        prog=f"{prog} evaluate",
         description="Measure a published version again; the measures are printed as JSON.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )

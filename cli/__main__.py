@@ -1,0 +1,97 @@
+"""`digit-vae`, or `python -m cli`: understands the command line, runs one command, and turns its end into a code."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+from app.client import ClientError
+from app.errors import DigitVaeError
+from cli import completion, encode, generate, manifold, models, serve, train
+from cli.connection import OpenEngine
+from cli.errors import CommandError, UsageError
+
+DESCRIPTION = "A variational autoencoder of handwritten digits: train it, serve it, and use it."
+EPILOG = """\
+examples:
+  digit-vae serve                                  serve the newest model at http://127.0.0.1:8000
+  digit-vae encode seven.png                       where a picture lies in the latent space
+  digit-vae encode digits/ -o latents.csv          a folder, with sub-folders as labels
+  digit-vae generate --z 0,0 -o digit.png          the digit at a point
+  digit-vae manifold -o manifold.png               the notebook's figure
+  digit-vae train --preset notebook --data mnist   train, and publish the next version
+  digit-vae models list                            what is published
+
+encode, generate and manifold ask a running service (--url, or VAE_URL, or http://127.0.0.1:8000), or load the
+newest model themselves with --store.
+
+exit codes: 0 done; 1 failed, with one line on stderr; 2 the command line is wrong; 130 interrupted (Ctrl-C)."""
+COMMANDS = (serve, train, encode, generate, manifold, models, completion)
+
+
+def main(arguments: list[str] | None = None, open_engine: OpenEngine | None = None) -> int:
+    """Run one command; its exit code.
+
+    Args:
+        arguments: by default those of the process.
+        open_engine: what runs a stored version where --store is given; by default TensorFlow.
+
+    Raises:
+        SystemExit: with 2 for a wrong command line, with 0 for --help.
+    """
+    given = sys.argv[1:] if arguments is None else arguments
+    if given and given[0] in PASSED_ON:
+        return PASSED_ON[given[0]](given[1:])
+    root = parser()
+    options = root.parse_args(join_points(given))
+    options.open_engine = open_engine
+    try:
+        code: int = options.run(options)
+        sys.stdout.flush()  # a reader that has left is to be noticed here
+        return code
+    except UsageError as exc:
+        root.error(str(exc))
+    except (CommandError, ClientError, DigitVaeError) as exc:
+        print(f"error: {' '.join(str(exc).split())}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        # The reader has had enough (| head). Python would complain again when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return 130
+
+
+# These have command lines of their own, shared with `python -m app.serve` and `python -m training`.
+PASSED_ON = {"serve": serve.run, "train": train.run}
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    root = argparse.ArgumentParser(
+        prog="digit-vae",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = root.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for command in COMMANDS:
+        command.add(commands)
+    return root
+
+
+def join_points(arguments: list[str]) -> list[str]:
+    """`--z -1,0` as `--z=-1,0`: argparse takes what begins with a minus, and is no number, for an option."""
+    joined: list[str] = []
+    for argument in arguments:
+        if joined and joined[-1] == "--z" and argument[:1] == "-" and argument[1:2] in tuple("0123456789."):
+            joined[-1] = f"--z={argument}"
+        else:
+            joined.append(argument)
+    return joined
+
+
+if __name__ == "__main__":
+    sys.exit(main())

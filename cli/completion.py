@@ -1,0 +1,70 @@
+"""`digit-vae completion`: a script that teaches the shell this command line."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from cli.errors import CommandError
+
+SHELLS = ("bash", "zsh", "tcsh")
+EPILOG = """\
+examples:
+  eval "$(digit-vae completion bash)"                                        for this shell
+  digit-vae completion bash > ~/.local/share/bash-completion/completions/digit-vae
+  digit-vae completion zsh > ~/.zfunc/_digit-vae                             if ~/.zfunc is in $fpath"""
+FILES = frozenset({"files", "output", "z"})
+FOLDERS = frozenset({"store", "runs", "tensorboard"})
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add this command."""
+    parser = commands.add_parser(
+        "completion",
+        help="a completion script for bash, zsh or tcsh",
+        description="Print a completion script. Needs the package shtab.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("shell", choices=SHELLS)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the script."""
+    try:
+        import shtab
+    except ImportError as exc:
+        raise CommandError("Completion needs shtab: pip install shtab, or pip install 'digit-vae[cli]'.") from exc
+    print(shtab.complete(_whole(), options.shell))
+    return 0
+
+
+def _whole() -> argparse.ArgumentParser:
+    """The command line with the options of `serve` and `train`, and with what completes to files."""
+    from cli.__main__ import parser
+    from cli.serve import parser as serve
+    from cli.train import parser as train
+
+    whole = parser()
+    commands = _commands(whole)
+    commands.choices.update({"serve": serve(), "train": train()})
+    _mark(whole)
+    return whole
+
+
+def _commands(parser: argparse.ArgumentParser) -> Any:
+    return next(each for each in parser._actions if isinstance(each, argparse._SubParsersAction))
+
+
+def _mark(parser: argparse.ArgumentParser) -> None:
+    import shtab
+
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for below in action.choices.values():
+                _mark(below)
+        elif action.dest in FILES:
+            action.complete = shtab.FILE  # type: ignore[attr-defined]
+        elif action.dest in FOLDERS:
+            action.complete = shtab.DIRECTORY  # type: ignore[attr-defined]

@@ -1,0 +1,97 @@
+"""The model that a command uses: a running service, or the service in this process without a socket.
+
+Either way the command speaks with it through the client, so the answers and the errors are the same.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from app.client import AsyncClient, Retries
+from app.client.plan import DEFAULT_URL
+from cli.errors import CommandError
+
+if TYPE_CHECKING:
+    from app.engine import Engine
+    from app.settings import Settings
+    from app.store import StoredVersion
+
+OpenEngine = Callable[["StoredVersion", "Settings"], "Engine"]
+R = TypeVar("R")
+
+FIRST_WAIT_S = 0.05  # somebody watches: that nobody listens at the address is told within a second or two
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """The options that say which model is meant."""
+    group = parser.add_argument_group("model")
+    either = group.add_mutually_exclusive_group()
+    either.add_argument("--url", help=f"address of a running service; by default $VAE_URL, or {DEFAULT_URL}")
+    either.add_argument("--store", type=Path, metavar="DIR", help="use the model of this store, without a service")
+    group.add_argument(
+        "--version", type=int, help="with --store: this version; by default $VAE_MODEL_VERSION, or the newest"
+    )
+    group.add_argument(
+        "--timeout", type=float, default=30.0, metavar="SECONDS", help="longest wait for an answer (default: 30)"
+    )
+
+
+def use(options: argparse.Namespace, work: Callable[[AsyncClient], Awaitable[R]]) -> R:
+    """What `work` makes of the model that the options name.
+
+    Raises:
+        ClientError, StoreError, EngineError: see the client and app.main.load.
+        CommandError: the options contradict each other.
+    """
+    if options.version is not None and options.store is None:
+        raise CommandError("--version goes with --store: a running service has chosen its version.")
+    opened = _in_process(options) if options.store is not None else _over_the_network(options)
+
+    async def main() -> R:
+        async with opened as client:
+            return await work(client)
+
+    return asyncio.run(main())
+
+
+@asynccontextmanager
+async def _over_the_network(options: argparse.Namespace) -> AsyncIterator[AsyncClient]:
+    url = options.url or os.environ.get("VAE_URL") or DEFAULT_URL
+    async with AsyncClient(url, timeout_s=options.timeout, retries=Retries(first_s=FIRST_WAIT_S)) as client:
+        yield client
+
+
+@asynccontextmanager
+async def _in_process(options: argparse.Namespace) -> AsyncIterator[AsyncClient]:
+    import httpx
+    from pydantic import ValidationError
+
+    from app.main import create_app
+    from app.settings import Settings
+
+    # Without --version the one that is pinned holds, as it does for a service.
+    pinned = {} if options.version is None else {"model_version": options.version}
+    try:
+        settings = Settings(
+            model_store=options.store,
+            request_timeout_s=options.timeout,
+            metrics_dir=None,
+            log_level="ERROR",
+            **pinned,
+        )
+    except ValidationError as exc:
+        first = exc.errors()[0]
+        raise CommandError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from exc
+    app = create_app(settings, options.open_engine)
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    async with (
+        app.router.lifespan_context(app),
+        AsyncClient("http://store", timeout_s=options.timeout, transport=transport) as client,
+    ):
+        yield client

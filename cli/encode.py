@@ -1,0 +1,85 @@
+"""`digit-vae encode`: pictures to their places in the latent space, as a table."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from app.client import AsyncClient, Encoding, ProblemError
+from cli import connection, files, tables
+from cli.errors import CommandError, UsageError
+
+EPILOG = """\
+FILE is a picture (PNG, JPEG, WebP, BMP), an .npy of images (n, 28, 28), a folder of pictures, or - for standard
+input. Of a folder all pictures are taken, and the sub-folder of each is its label.
+
+examples:
+  digit-vae encode seven.png
+  digit-vae encode digits/ -o latents.csv          digits/7/a.png has the label 7
+  digit-vae encode digits/ -o latents.parquet      needs pyarrow
+  digit-vae encode --json photo.jpg --store model_store
+  curl -s https://example.org/7.png | digit-vae encode -
+  digit-vae encode --npy digits/ | digit-vae generate --z - -o again.png"""
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add this command."""
+    parser = commands.add_parser(
+        "encode",
+        help="pictures to latent vectors",
+        description="The place of every picture in the latent space: file, label and z_mean, a row per picture.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("files", nargs="+", metavar="FILE", help="a picture, an .npy, a folder, or -")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument(
+        "--csv", dest="form", action="store_const", const="csv", help="file, label, z0, z1, ... (default)"
+    )
+    form.add_argument("--json", dest="form", action="store_const", const="json", help="with z_log_var and the version")
+    form.add_argument("--npy", dest="form", action="store_const", const="npy", help="z_mean alone, float32 (n, d)")
+    parser.add_argument(
+        "-o",
+        "--output",
+        default=files.STANDARD,
+        metavar="FILE",
+        help="where to write; its ending chooses the form (.csv, .json, .npy, .parquet) unless an option does",
+    )
+    parser.add_argument("--invert", choices=("auto", "true", "false"), default="auto", help="turn dark-on-light round")
+    parser.add_argument("--fit", choices=("auto", "none"), default="auto", help="cut out and centre the digit")
+    connection.add(parser)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Encode and write."""
+    form = _form(options)
+    files.check_output(options.output, form in tables.BINARY)
+    tables.check_available(form)
+    found = files.inputs(options.files)
+    result = connection.use(options, lambda client: _encoded(client, found, options))
+    files.write(options.output, tables.FORMS[form](found, result))
+    return 0
+
+
+async def _encoded(client: AsyncClient, found: list[files.Input], options: argparse.Namespace) -> Encoding:
+    try:
+        return await client.encode(
+            [each.image for each in found], invert=options.invert, fit=options.fit, progress=True
+        )
+    except ProblemError as exc:
+        if exc.index is None:
+            raise
+        raise CommandError(f"{found[exc.index].name}: {exc.detail}") from exc
+
+
+def _form(options: argparse.Namespace) -> str:
+    """The form of the table, by option or by the output's ending."""
+    if options.form:
+        return str(options.form)
+    suffix = Path(options.output).suffix.lower().removeprefix(".")
+    if options.output == files.STANDARD or suffix == "":
+        return "csv"
+    if suffix not in tables.FORMS:
+        raise UsageError(f"the form of {options.output} is not known: end it in .{', .'.join(tables.FORMS)}")
+    return suffix

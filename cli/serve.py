@@ -1,0 +1,26 @@
+"""`digit-vae serve`: what scripts/serve does once everything is installed."""
+
+from __future__ import annotations
+
+import argparse
+
+PROG = "digit-vae serve"
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add this command's line of help; what follows it is read by app.serve."""
+    commands.add_parser("serve", help="serve the newest model over HTTP; takes the options of scripts/serve")
+
+
+def run(arguments: list[str]) -> int:
+    """Serve until told to stop."""
+    from app.serve import main
+
+    return main(arguments, PROG)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options, for completion."""
+    from app.serve import parser
+
+    return parser(PROG)

@@ -20,6 +20,7 @@ from app.client.errors import (
     Refused,
     TimedOut,
     Unavailable,
+    VersionChanged,
 )
 from app.client.inputs import Image, Images, Sending
 from app.client.results import Drawing, Encoding, Generated, Reconstruction
@@ -48,4 +49,5 @@ __all__ = [
     "Sending",
     "TimedOut",
     "Unavailable",
+    "VersionChanged",
 ]

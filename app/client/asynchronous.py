@@ -98,8 +98,7 @@ class AsyncClient:
         clock = self._retries.clock
         deadline = clock.now() + timeout_s
         while True:
-            left = max(deadline - clock.now(), plan.READY_WAIT_S)
-            outcome = await self._once(calls.ready(), left)
+            outcome = await self._once(calls.ready(), plan.probe_s(deadline - clock.now()))
             if plan.is_ready(outcome):
                 return
             if clock.now() + plan.READY_WAIT_S > deadline:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from app.client import npy
 from app.client.inputs import Batch
 
 JSON = "application/json"
-NPY = "application/x-npy"
 PNG = "image/png"
 
 Invert = Literal["auto", "true", "false"]
@@ -49,12 +48,12 @@ def reconstruct(batch: Batch, invert: Invert, fit: Fit) -> Call:
 
 def generate(z: npt.NDArray[np.float32]) -> Call:
     """POST /generate of latent vectors (n, d), for npy."""
-    return Call("POST", "generate", {"accept": NPY, "content-type": NPY}, content=_npy(z))
+    return Call("POST", "generate", {"accept": npy.MEDIA_TYPE, "content-type": npy.MEDIA_TYPE}, content=npy.dumps(z))
 
 
 def sample(n: int, seed: int | None) -> Call:
     """POST /generate of draws, for JSON, which tells z as well."""
-    body = {"sample": n} | ({} if seed is None else {"seed": seed})
+    body = {"sample": int(n)} | ({} if seed is None else {"seed": int(seed)})  # JSON knows none of NumPy's integers
     return Call("POST", "generate", {"accept": JSON, "content-type": JSON}, content=json.dumps(body).encode())
 
 
@@ -88,7 +87,7 @@ def _of_images(path: str, batch: Batch, invert: Invert, fit: Fit) -> Call:
     headers = {"accept": JSON}
     content = batch.content
     if isinstance(content, np.ndarray):
-        return Call("POST", path, headers | {"content-type": NPY}, params, _npy(content))
+        return Call("POST", path, headers | {"content-type": npy.MEDIA_TYPE}, params, npy.dumps(content))
     if len(content) == 1:
         return Call("POST", path, headers | {"content-type": _media_type(content[0])}, params, content[0])
     # Names are the places in the batch: those of the caller's files are nobody's business.
@@ -98,9 +97,3 @@ def _of_images(path: str, batch: Batch, invert: Invert, fit: Fit) -> Call:
 
 def _media_type(file: bytes) -> str:
     return next((kind for head, kind in SIGNATURES if file.startswith(head)), PNG)
-
-
-def _npy(array: npt.NDArray[Any]) -> bytes:
-    out = io.BytesIO()
-    np.lib.format.write_array(out, np.ascontiguousarray(array), allow_pickle=False)
-    return out.getvalue()

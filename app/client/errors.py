@@ -6,6 +6,7 @@ ClientError
 │   └── TimedOut          no answer came in time
 ├── NotReady              the service did not become ready within the time given to wait_ready
 ├── BadAnswer             an answer that the service's contract does not know
+├── VersionChanged        the service changed its model while it answered the parts of one call
 └── ProblemError          the service answered with an error; carries the problem document
     ├── Refused           4xx: the request must change
     ├── Unavailable       429, 503: the same request may succeed later; it was tried as often as Retries allows
@@ -39,6 +40,10 @@ class NotReady(ClientError):
 
 class BadAnswer(ClientError):
     """The answer is not one that this service gives: perhaps something else listens at the address."""
+
+
+class VersionChanged(ClientError):
+    """Parts of one call were answered by different versions of the model, whose results cannot stand side by side."""
 
 
 @dataclass(frozen=True)

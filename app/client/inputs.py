@@ -23,6 +23,7 @@ Array = npt.NDArray[Any]
 Image = str | os.PathLike[str] | bytes | Pillow.Image | Array
 Images = Image | Iterable[Image]
 
+WIDE_MODES = frozenset({"I", "F"})
 PNG_MODES = frozenset({"1", "L", "LA", "P", "RGB", "RGBA", "I;16", "I;16B"})
 
 
@@ -102,16 +103,20 @@ def latents(z: Any) -> npt.NDArray[np.float32]:
         InvalidInput: not numbers, not finite, or not of that shape.
     """
     try:
-        array = np.asarray(z, np.float32)
+        array = np.asarray(z)
     except (TypeError, ValueError) as exc:
         raise InvalidInput("z is a list of numbers, or a list of such lists of equal length.") from exc
+    if array.dtype.kind not in "fiu":
+        raise InvalidInput(f"z is made of numbers; got {array.dtype}.")
     if array.ndim == 1:
         array = array[np.newaxis]
     if array.ndim != 2 or not array.size:
         raise InvalidInput(f"z has the shape (d,) or (n, d); got {np.shape(z)}.")
-    if not np.isfinite(array).all():
-        raise InvalidInput("z must be finite.")
-    return array
+    with np.errstate(over="ignore"):
+        points = array.astype(np.float32)
+    if not np.isfinite(points).all():
+        raise InvalidInput("z must be finite, in 32 bits too.")
+    return points
 
 
 def _is_one(images: Images) -> bool:
@@ -148,10 +153,13 @@ def _file(image: Any) -> bytes:
         return _png(image)
     if not isinstance(image, str | os.PathLike):
         raise InvalidInput(_no_image(image))
+    path = os.fsdecode(image)
     try:
-        return Path(image).read_bytes()
+        return Path(path).read_bytes()
     except OSError as exc:
-        raise InvalidInput(f"{os.fspath(image)} cannot be read: {exc.strerror}.") from exc
+        raise InvalidInput(f"{path} cannot be read: {exc.strerror}.") from exc
+    except ValueError as exc:  # no system has a name with a zero in it
+        raise InvalidInput(f"{path!r} is no path: {exc}.") from exc
 
 
 def _png(picture: Pillow.Image) -> bytes:
@@ -159,14 +167,30 @@ def _png(picture: Pillow.Image) -> bytes:
     out = io.BytesIO()
     try:
         upright = ImageOps.exif_transpose(picture)
-        if upright.mode == "I":  # 16 bits in 32, as the service reads them
-            upright = Pillow.fromarray(np.clip(np.asarray(upright), 0, 65535).astype(np.uint16))
+        if upright.mode in WIDE_MODES:
+            upright = _narrowed(upright)
         elif upright.mode not in PNG_MODES:
             upright = upright.convert("RGBA" if upright.has_transparency_data else "RGB")
         upright.save(out, "PNG", compress_level=1)
+    except InvalidInput:
+        raise
     except Exception as exc:  # the pixels of an opened file are read only now, and may be damaged in any way
         raise InvalidInput(f"The picture cannot be read ({type(exc).__name__}: {exc}).") from exc
     return out.getvalue()
+
+
+def _narrowed(picture: Pillow.Image) -> Pillow.Image:
+    """A picture of 32 bits a pixel in 8 or 16.
+
+    What is white no such mode says: as many levels as its values need, 1, 255 or 65535.
+    """
+    values = np.asarray(picture)
+    brightest = values.max(initial=0)
+    if not (values.min(initial=0) >= 0 and brightest <= 65535):  # NaN fails both
+        raise InvalidInput(f"A picture of mode {picture.mode} has values in 0 .. 1, 0 .. 255 or 0 .. 65535.")
+    if picture.mode == "F" and brightest <= 1:
+        return Pillow.fromarray(np.rint(values * 65535).astype(np.uint16))
+    return Pillow.fromarray(np.rint(values).astype(np.uint8 if brightest <= 255 else np.uint16))
 
 
 def _pixels(array: Array) -> Array:

@@ -22,8 +22,8 @@ from app.client.retries import connection_error
 DEFAULT_URL = "http://127.0.0.1:8000"
 TIMEOUT_S = 30.0
 READY_WAIT_S = 0.25
+PROBE_S = 10.0  # most for one question: who was asked may have ended, and another begun to answer at the address
 ONE_OF_THEM = frozenset({"invalid-image", "image-too-large", "body-too-large"})
-TOO_MANY = frozenset({"malformed-body"})  # what the service says to a form with more files than it takes
 MOST_LATENTS = 1024  # in one request; the service takes 4096 unless it is set otherwise
 
 
@@ -68,6 +68,11 @@ def judged(outcome: httpx.Response | httpx.TransportError, url: str) -> httpx.Re
     return outcome
 
 
+def probe_s(left_s: float) -> float:
+    """The timeout of one question of `wait_ready`, which holds once for connecting and once for the answer."""
+    return min(max(left_s, READY_WAIT_S), PROBE_S) / 2
+
+
 def not_ready(outcome: httpx.Response | httpx.TransportError, url: str, timeout_s: float) -> NotReady:
     """What `wait_ready` raises, with the last outcome as the reason."""
     why = problem(outcome).detail if isinstance(outcome, httpx.Response) else connection_error(outcome, url)
@@ -81,7 +86,7 @@ def is_ready(outcome: httpx.Response | httpx.TransportError) -> bool:
 
 def may_be_halved(error: ProblemError, batch: Batch) -> bool:
     """Whether a part of the batch may be accepted where the whole was not."""
-    return len(batch) > 1 and error.code in ONE_OF_THEM | TOO_MANY
+    return len(batch) > 1 and error.code in ONE_OF_THEM
 
 
 def placed(error: ProblemError, batch: Batch) -> ProblemError:
@@ -99,11 +104,17 @@ def one_source(z: object, sample: int | None, seed: int | None) -> None:
     """Check the arguments of `generate`.
 
     Raises:
-        InvalidInput: not exactly one of z and sample, or a seed without a sample.
+        InvalidInput: not exactly one of z and sample, a seed without a sample, or one of them is no such number.
     """
     if (z is None) == (sample is None):
         raise InvalidInput("Give exactly one of z and sample.")
     if seed is not None and sample is None:
         raise InvalidInput("seed goes with sample.")
-    if sample is not None and (isinstance(sample, bool) or not isinstance(sample, int | np.integer) or sample < 1):
+    if sample is not None and not (_is_integer(sample) and sample >= 1):
         raise InvalidInput("sample is how many digits to draw, at least 1.")
+    if seed is not None and not (_is_integer(seed) and seed >= 0):
+        raise InvalidInput("seed is an integer, not negative.")
+
+
+def _is_integer(value: object) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)

@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from app.client.errors import VersionChanged
+
 FloatArray = npt.NDArray[np.float32]
 ByteArray = npt.NDArray[np.uint8]
 
@@ -80,11 +82,15 @@ class Drawing:
 
 
 def joined_encodings(parts: Sequence[Encoding]) -> Encoding:
-    """The results of batches, in order, as one; the version is that of the last."""
+    """The results of batches, in order, as one.
+
+    Raises:
+        VersionChanged: they come from several versions of the model.
+    """
     return Encoding(
         np.concatenate([part.z_mean for part in parts]),
         np.concatenate([part.z_log_var for part in parts]),
-        parts[-1].model_version,
+        _one_version(parts),
     )
 
 
@@ -93,7 +99,7 @@ def joined_digits(parts: Sequence[Generated]) -> Generated:
     return Generated(
         np.concatenate([part.pixels for part in parts]),
         np.concatenate([part.z for part in parts]),
-        parts[-1].model_version,
+        _one_version(parts),
     )
 
 
@@ -106,5 +112,15 @@ def joined_reconstructions(parts: Sequence[Reconstruction]) -> Reconstruction:
         xent=np.concatenate([part.xent for part in parts]),
         kl=np.concatenate([part.kl for part in parts]),
         loss=np.concatenate([part.loss for part in parts]),
-        model_version=parts[-1].model_version,
+        model_version=_one_version(parts),
     )
+
+
+def _one_version(parts: Sequence[Encoding | Generated | Reconstruction]) -> int:
+    versions = sorted({part.model_version for part in parts})
+    if len(versions) > 1:
+        raise VersionChanged(
+            f"Versions {' and '.join(map(str, versions))} of the model answered parts of this call: the service "
+            "changed to another in between. Their latent spaces have nothing in common; ask again."
+        )
+    return versions[0]

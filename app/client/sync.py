@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -26,9 +24,9 @@ from app.client.results import (
     joined_reconstructions,
 )
 from app.client.retries import Attempts, Retries
+from app.client.threads import in_order
 
 R = TypeVar("R")
-T = TypeVar("T")
 
 
 class Client:
@@ -45,7 +43,8 @@ class Client:
     Raises:
         InvalidInput: `url` is no address.
 
-    Every call may raise ConnectionFailed, ProblemError and BadAnswer; app/client/errors.py has the tree.
+    Every call may raise ConnectionFailed, ProblemError and BadAnswer, and one of several requests VersionChanged;
+    app/client/errors.py has the tree.
     """
 
     def __init__(  # noqa: PLR0913 - what a caller may set, each by its name
@@ -113,7 +112,7 @@ class Client:
         points = latents(z)
         with showing(progress, "generating", len(points)) as more:
             return joined_digits(
-                _in_order(
+                in_order(
                     lambda piece: answers.generated(self._ask(calls.generate(piece)), piece),
                     plan.pieces(points),
                     self._sending.in_flight,
@@ -135,13 +134,12 @@ class Client:
         """Return as soon as the service can answer.
 
         Raises:
-            NotReady: it cannot within `timeout_s`.
+            NotReady: it cannot within `timeout_s`, give or take a quarter of a second.
         """
         clock = self._retries.clock
         deadline = clock.now() + timeout_s
         while True:
-            left = max(deadline - clock.now(), plan.READY_WAIT_S)
-            outcome = self._once(calls.ready(), left)
+            outcome = self._once(calls.ready(), plan.probe_s(deadline - clock.now()))
             if plan.is_ready(outcome):
                 return
             if clock.now() + plan.READY_WAIT_S > deadline:
@@ -170,7 +168,7 @@ class Client:
         """The results for all images, in order; a batch gives several if it had to be halved."""
         what, progress = shown
         with showing(progress, what, count(images) if progress else None) as more:
-            found = _in_order(
+            found = in_order(
                 lambda batch: self._of_batch(batch, call, read),
                 batches(images, self._sending),
                 self._sending.in_flight,
@@ -205,36 +203,3 @@ class Client:
             return error
         except httpx.DecodingError as exc:
             raise BadAnswer(f"The answer of {self.url} cannot be decoded: {exc}") from exc
-
-
-def _in_order(work: Callable[[T], R], items: Iterator[T], most: int, done: Callable[[int], None]) -> list[R]:
-    """What `work` makes of every item, in order, with at most `most` under way; `done` is told their lengths."""
-    first, second = next(items), next(items, None)
-    if second is None:  # a thread is dearer than a digit
-        results = [work(first)]
-        done(_length(first))
-        return results
-    results = []
-    waiting: deque[tuple[T, Future[R]]] = deque()
-
-    def finish() -> None:
-        item, future = waiting.popleft()
-        results.append(future.result())
-        done(_length(item))
-
-    pool = ThreadPoolExecutor(most, thread_name_prefix="digit-vae-client")
-    try:
-        for item in itertools.chain((first, second), items):
-            waiting.append((item, pool.submit(work, item)))
-            if len(waiting) >= most:
-                finish()
-        while waiting:
-            finish()
-    finally:
-        # After an error, or Ctrl-C, what is under way is left to end by itself: its answer is no longer wanted.
-        pool.shutdown(wait=False, cancel_futures=True)
-    return results
-
-
-def _length(item: Any) -> int:
-    return len(item)

@@ -215,6 +215,8 @@ async def _image_parts(request: Request, max_images: int) -> list[Source]:
             texts = [part for part in parts if isinstance(part, str)]
             files = [await part.read() for part in parts if not isinstance(part, str)]
     except HTTPException as exc:  # Starlette's own form of a multipart error
+        if exc.detail.startswith("Too many files"):
+            raise InvalidImage(f"There are more than the {max_images} pictures that one request may have.") from exc
         raise MalformedBody(f"The multipart body does not parse: {exc.detail}") from exc
     if texts:
         raise InvalidImage("The part 'image' is text, not a file. With curl: -F image=@digit.png")

@@ -115,17 +115,22 @@ async def test_a_body_without_a_length_is_bounded_too(client):
 
 
 @pytest.mark.parametrize(
-    ("parts", "status", "words"),
+    ("parts", "code", "words"),
     [
-        ([("photo", ("a.png", whole, "image/png"))], 422, "'image'"),
-        ([("image", (None, "text"))], 422, "not a file"),
-        ([("image", ("a.png", b"", "image/png"))], 422, "no bytes"),
-        ([("image", ("a.png", b"text", "image/png"))], 422, "PNG, JPEG"),
-        ([("image", ("a.png", file_of(digit), "image/png"))] * 257, 400, "256"),
+        ([("photo", ("a.png", whole, "image/png"))], "invalid-parameter", "'image'"),
+        ([("image", (None, "text"))], "invalid-image", "not a file"),
+        ([("image", ("a.png", b"", "image/png"))], "invalid-image", "no bytes"),
+        ([("image", ("a.png", b"text", "image/png"))], "invalid-image", "PNG, JPEG"),
+        ([("image", ("a.png", file_of(digit), "image/png"))] * 257, "invalid-image", "256"),
     ],
 )
-async def test_a_bad_form_is_a_problem(client, parts, status, words):
-    check_problem(await client.post("/encode", files=parts), status, None, words)
+async def test_a_bad_form_is_a_problem(client, parts, code, words):
+    check_problem(await client.post("/encode", files=parts), 422, code, words)
+
+
+async def test_too_many_pictures_are_told_alike_however_they_come(client):
+    document = {"images": [base64.b64encode(file_of(digit)).decode()] * 257}
+    check_problem(await client.post("/encode", json=document), 422, "invalid-image", "256")
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import inspect
 import json
+import signal
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import httpx
 import numpy as np
@@ -27,6 +32,7 @@ from app.client import (
     Sending,
     TimedOut,
     Unavailable,
+    VersionChanged,
 )
 from app.main import create_app
 from app.settings import Settings
@@ -34,6 +40,8 @@ from tests.app.client.clock import FakeClock, retries
 from tests.app.client.server import serving
 from tests.fakes import FakeEngine, paint, publish_fake
 from tests.pictures import file_of, on_paper
+
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(params=["sync", "async"])
@@ -178,7 +186,26 @@ def test_samples_are_repeatable_by_their_seed_and_tell_their_z(ask, url):
     assert len(ask(url, "generate", sample=2)) == 2
 
 
-@pytest.mark.parametrize("wrong", [{}, {"z": [0, 0], "sample": 1}, {"z": [0, 0], "seed": 1}, {"sample": 0}])
+def test_numpys_integers_are_integers(ask, url):
+    assert np.array_equal(
+        ask(url, "generate", sample=np.int64(2), seed=np.uint8(1)).z, ask(url, "generate", sample=2, seed=1).z
+    )
+    assert ask(url, "manifold", np.int64(3), low=np.float64(0.1)).pixels.shape == (84, 84)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {},
+        {"z": [0, 0], "sample": 1},
+        {"z": [0, 0], "seed": 1},
+        {"sample": 0},
+        {"sample": True},
+        {"sample": 1.5},
+        {"sample": 1, "seed": 1.5},
+        {"sample": 1, "seed": -1},
+    ],
+)
 def test_generate_takes_z_or_sample(ask, url, wrong):
     with pytest.raises(InvalidInput):
         ask(url, "generate", **wrong)
@@ -228,6 +255,34 @@ def test_wait_ready_gives_up(ask):
     with pytest.raises(NotReady, match=r"not ready after 2 s: It is shutting-down\."):
         ask("http://x", "wait_ready", 2, options=options)
     assert sum(clock.waits) == pytest.approx(2)
+
+
+@pytest.mark.parametrize("seconds", [0, 0.1, 2, 60])
+def test_wait_ready_keeps_its_time_whoever_is_slow(ask, seconds):
+    def slow(request):
+        allowed = request.extensions["timeout"]
+        clock.time += 0.99 * (allowed["connect"] + allowed["read"])  # connecting just in time, the answer just not
+        raise httpx.ReadTimeout("slow")
+
+    options, clock = mocked(slow)
+    with pytest.raises(NotReady):
+        ask("http://x", "wait_ready", seconds, options=options)
+    assert seconds <= clock.time - 1000 + 0.25 <= seconds + 0.5
+
+
+def test_wait_ready_asks_again_where_a_question_was_lost(ask):
+    asked = []
+
+    def slow_at_first(request):
+        asked.append(request)
+        if len(asked) == 1:
+            clock.time += request.extensions["timeout"]["read"]
+            raise httpx.ReadTimeout("the process that took this question has ended")
+        return httpx.Response(200)
+
+    options, clock = mocked(slow_at_first)
+    ask("http://x", "wait_ready", 60, options=options)
+    assert clock.time < 1010
 
 
 @pytest.mark.parametrize("status", [429, 503])
@@ -317,6 +372,53 @@ def test_an_error_does_not_wait_for_what_is_under_way():
         hold.set()
 
 
+def test_an_interrupted_process_ends_at_once_whatever_its_threads_wait_for():
+    code = """
+import httpx, numpy as np
+from app.client import Client, Sending
+def busy(request):
+    print("asked", flush=True)
+    return httpx.Response(503, headers={"retry-after": "50"})
+with Client("http://x", transport=httpx.MockTransport(busy), sending=Sending(most_images=1)) as client:
+    client.encode(np.zeros((8, 28, 28), np.uint8))
+"""
+    with subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as it:
+        try:
+            assert it.stdout is not None
+            assert it.stdout.read(5) == b"asked"
+            it.send_signal(signal.SIGINT)
+            _, said = it.communicate(timeout=25)  # the threads would wait for twice as long
+        finally:
+            it.kill()
+    assert b"KeyboardInterrupt" in said
+    assert it.returncode == -signal.SIGINT
+
+
+@pytest.mark.parametrize(
+    ("method", "given"),
+    [
+        ("encode", np.zeros((2, 28, 28), np.uint8)),
+        ("reconstruct", [b"x", b"y"]),
+        ("generate", np.zeros((1500, 2))),
+    ],
+)
+def test_a_service_that_changes_its_version_in_between_is_told(ask, method, given):
+    versions = iter([1, 2])
+
+    def answer(request):
+        version = next(versions)
+        if method == "generate":
+            digits = np.zeros((len(npy.loads(request.read())), 2, 2), np.uint8)
+            return httpx.Response(200, content=npy.dumps(digits), headers={"x-model-version": str(version)})
+        png = base64.b64encode(file_of(np.zeros((2, 2), np.uint8))).decode()
+        rows = {name: [[0, 0]] for name in ("z_mean", "z_log_var")} | {name: [0] for name in ("xent", "kl", "loss")}
+        return httpx.Response(200, json={"model_version": version, "reconstruction": [png], **rows})
+
+    options, _ = mocked(answer)
+    with pytest.raises(VersionChanged, match="1 and 2"):
+        ask("http://x", method, given, options=options | {"sending": Sending(most_images=1, in_flight=1)})
+
+
 def test_a_body_that_is_too_large_is_sent_in_parts(ask):
     def narrow(request):
         n = len(npy.loads(request.read()))
@@ -344,9 +446,24 @@ def test_a_service_that_takes_fewer_files_is_sent_fewer(ask, store, digit):
         ("model", ()),
     ],
 )
-@pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b"{}", b'{"model_version": 1, "z_mean": [[0]]}', b"\x93NUMPY"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"<html>",
+        b"[]",
+        b"{}",
+        b"[" * 100_000,
+        b'{"model_version": 1, "z_mean": [[0]]}',
+        b'{"model_version": 1e999, "version": 1e999, "z_mean": [[0, 0]], "z_log_var": [[0, 0]]}',
+        b"\x93NUMPY",
+        b"\x93NUMPY\x09\x00" + b"x" * 40,
+        b"PK\x03\x04" + b"x" * 40,
+    ],
+    ids=lambda body: repr(body[:40]),
+)
 def test_an_answer_of_something_else_is_told(ask, method, arguments, body):
-    options, _ = mocked(lambda request: httpx.Response(200, content=body))
+    options, _ = mocked(lambda request: httpx.Response(200, content=body, headers={"x-model-version": "1"}))
     with pytest.raises(BadAnswer, match="Is the address right"):
         ask("http://x", method, *arguments, options=options)
 
@@ -356,10 +473,11 @@ def test_an_error_without_a_problem_document_is_still_typed(ask):
     with pytest.raises(Fault) as caught:
         ask("http://x", "model", options=options)
     assert (caught.value.code, caught.value.title) == ("http-502", "Bad Gateway")
-    broken = httpx.Response(418, content="{", headers={"content-type": "application/problem+json"})
-    options, _ = mocked(lambda request: broken)
-    with pytest.raises(Refused, match="http-418"):
-        ask("http://x", "model", options=options)
+    for content in ("{", "[" * 100_000):
+        broken = httpx.Response(418, content=content, headers={"content-type": "application/problem+json"})
+        options, _ = mocked(lambda request, broken=broken: broken)
+        with pytest.raises(Refused, match="http-418"):
+            ask("http://x", "model", options=options)
 
 
 def test_an_answer_that_cannot_be_decoded_is_told(ask):

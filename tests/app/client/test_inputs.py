@@ -77,6 +77,8 @@ def test_files_are_read_only_when_their_batch_is_made(tmp_path):
         (7, "got int"),
         ([[1, 2]], "got list"),
         ("no such file", "cannot be read"),
+        ("no\0path", "is no path: embedded null byte"),
+        (Path("no\0path"), "is no path"),
     ],
 )
 def test_what_is_no_image_is_refused_before_anything_is_sent(given, words):
@@ -88,6 +90,27 @@ def test_what_is_no_image_is_refused_before_anything_is_sent(given, words):
 def test_a_pil_image_of_any_mode_can_be_sent(mode):
     (batch,) = cut(Image.new(mode, (4, 4)))
     assert Image.open(io.BytesIO(batch.content[0])).size == (4, 4)
+
+
+@pytest.mark.parametrize(
+    ("values", "mode", "sent"),
+    [
+        (np.float32([[0, 0.25], [0.5, 1]]), "I;16", [[0, 16384], [32768, 65535]]),
+        (np.float32([[0, 63.6], [128, 255]]), "L", [[0, 64], [128, 255]]),
+        (np.int32([[0, 64], [128, 255]]), "L", [[0, 64], [128, 255]]),
+        (np.int32([[0, 256], [1, 65535]]), "I;16", [[0, 256], [1, 65535]]),
+    ],
+)
+def test_a_pil_image_of_32_bits_keeps_its_levels(values, mode, sent):
+    (batch,) = cut(Image.fromarray(values))
+    picture = Image.open(io.BytesIO(batch.content[0]))
+    assert (picture.mode, np.array(picture).tolist()) == (mode, sent)
+
+
+@pytest.mark.parametrize("value", [-1, 65536, np.nan, np.inf])
+def test_a_pil_image_of_32_bits_that_has_no_levels_is_refused(value):
+    with pytest.raises(InvalidInput, match=r"mode F has values in 0 \.\. 1"):
+        cut(Image.fromarray(np.full((2, 2), value, np.float32)))
 
 
 def test_a_pil_image_is_sent_upright():
@@ -116,7 +139,10 @@ def test_images_are_counted_where_that_costs_nothing(digit):
 def test_latents_are_one_vector_or_several():
     assert latents([0, 1]).shape == (1, 2)
     assert latents(np.zeros((3, 2))).dtype == np.float32
-    for wrong in ([], [[1], [1, 2]], "ab", [np.inf, 0], np.zeros((1, 1, 1)), None):
+    assert latents(np.array([2**64 - 1, 1], np.uint64)).shape == (1, 2)
+    enormous = (1e39, np.float64(1e300), np.longdouble("1e400"), 10**30, 10**400)
+    for wrong in ([], [[1], [1, 2]], "ab", [np.inf, 0], np.zeros((1, 1, 1)), None, ["1", "2"], [True, False], [1j, 0],
+                  *([each, 0] for each in enormous)):  # fmt: skip
         with pytest.raises(InvalidInput):
             latents(wrong)
 

@@ -1,0 +1,58 @@
+"""The requests of a long list in a few threads, for `Client`."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+R = TypeVar("R")
+T = TypeVar("T")
+
+
+def in_order(work: Callable[[T], R], items: Iterator[T], most: int, done: Callable[[int], None]) -> list[R]:
+    """What `work` makes of every item, in order, with at most `most` under way; `done` is told their lengths.
+
+    After an error, or Ctrl-C, what is under way is left to end by itself: its answer is no longer wanted.
+    """
+    first, second = next(items), next(items, None)
+    if second is None:  # a thread is dearer than a digit
+        results = [work(first)]
+        done(_length(first))
+        return results
+    results = []
+    waiting: deque[tuple[T, Future[R]]] = deque()
+
+    def finish() -> None:
+        item, future = waiting.popleft()
+        results.append(future.result())
+        done(_length(item))
+
+    for item in itertools.chain((first, second), items):
+        waiting.append((item, _started(work, item)))
+        if len(waiting) >= most:
+            finish()
+    while waiting:
+        finish()
+    return results
+
+
+def _started(work: Callable[[T], R], item: T) -> Future[R]:
+    """The result to come of a thread that the process does not wait for when it ends, as it would for a pool's."""
+    future: Future[R] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(work(item))
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=run, name="digit-vae-client", daemon=True).start()
+    return future
+
+
+def _length(item: Any) -> int:
+    return len(item)

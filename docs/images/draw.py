@@ -1,4 +1,7 @@
-"""Draws the README's pictures with a running service: scripts/pictures [URL]. Nothing in them is from a data set."""
+"""Draws the README's pictures with a running service: scripts/pictures [URL]. Needs chromium, for the explorer.
+
+No digit in them is from a data set.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,10 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
 from app.store import ModelStore
+from tests.e2e.browser import DESK, PHONE, THREE, draw, launched, open_explorer
 
 HERE = Path(__file__).parent
+COARSER = [15 * round(level / 15) for level in range(256)]  # half the bytes, and grey stays grey
 
 
 def main(url: str) -> None:
@@ -27,6 +32,21 @@ def main(url: str) -> None:
         save("samples.png", service.post("/generate?columns=16&scale=2", json={"sample": 48, "seed": 1}))
         picture = {"content": (HERE / "seven.jpg").read_bytes(), "headers": {"content-type": "image/jpeg"}}
         save("pair.png", service.post("/reconstruct?scale=4", **picture))
+    explorer(url)
+
+
+def explorer(url: str) -> None:
+    """The page on a desk and on a phone, in light colours, after somebody has drawn a three and gone there."""
+    with launched() as browser:
+        for name, viewport in (("desk", DESK), ("phone", PHONE)):
+            page = open_explorer(browser, url, viewport=viewport, color_scheme="light", reduced_motion="reduce")
+            draw(page, THREE)
+            page.click("#go-there")
+            page.wait_for_load_state("networkidle")
+            page.evaluate("scrollTo(0, 0)")
+            png = page.screenshot(full_page=name == "desk")
+            picture = Image.open(io.BytesIO(png)).convert("RGB").point(COARSER * 3)
+            picture.save(HERE / f"explorer-{name}.png", optimize=True)
 
 
 def middle_of(label: int) -> np.ndarray:

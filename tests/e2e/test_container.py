@@ -213,6 +213,18 @@ def test_the_service_encodes_and_generates(service: Project):
         assert len(z_mean) == 2
 
 
+def test_the_explorer_and_the_command_are_in_the_image(service: Project):
+    with httpx.Client(base_url=service.url, timeout=30) as client:
+        for path, kind in (("/", "text/html"), ("/explorer/explorer.js", "text/javascript")):
+            answer = client.get(path)
+            assert answer.status_code == 200
+            assert answer.headers["content-type"].startswith(kind)
+        assert client.get("/explorer/points.json").json()["z_mean"]
+    assert "as published" in run("docker", "exec", service.server, "digit-vae", "models", "verify")
+    shown = run("docker", "exec", service.server, "digit-vae", "models", "show", "--url", "http://127.0.0.1:8000")
+    assert json.loads(shown) == httpx.get(f"{service.url}/model").json()
+
+
 def test_only_the_cpu_service_was_started(service: Project):
     assert service.labelled() == [service.server]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 import threading
 import time
@@ -21,6 +20,7 @@ from app.engine import Posterior
 from app.images import decode, open_picture
 from app.main import create_app
 from app.settings import Settings
+from tests.e2e.browser import DESK, PHONE, launched_or_skipped
 from tests.e2e.server import free_port
 from tests.fakes import FakeEngine, fake_manifest, paint, stage_fake
 from tests.pictures import file_of, on_paper
@@ -30,8 +30,6 @@ pytestmark = pytest.mark.slow
 
 playwright = pytest.importorskip("playwright.sync_api", reason="the package playwright is not installed")
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-PHONE, DESK = {"width": 390, "height": 844}, {"width": 1440, "height": 900}
 BLUE = (61, 214, 245)  # the mark of a picture on the plane
 
 
@@ -112,12 +110,8 @@ def serving(store: Path, latent_dim: int = 2) -> Iterator[tuple[str, Counted]]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    if not CHROMIUM:
-        pytest.skip("there is no chromium; on Debian: apt-get install chromium")
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=CHROMIUM)
+    with launched_or_skipped() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from app.client import AsyncClient, Encoding, ProblemError
 from cli import connection, files, tables
-from cli.errors import CommandError, UsageError
+from cli.errors import UsageError
+from cli.pictures import Preparation, encode_all, encode_readable
 
 EPILOG = """\
 FILE is a picture (PNG, JPEG, WebP, BMP), an .npy of images (n, 28, 28), a folder of pictures, or - for standard
@@ -17,6 +17,7 @@ examples:
   digit-vae encode seven.png
   digit-vae encode digits/ -o latents.csv          digits/7/a.png has the label 7
   digit-vae encode digits/ -o latents.parquet      needs pyarrow
+  digit-vae encode scans/ --skip -o latents.csv    without those that are no pictures
   digit-vae encode --json photo.jpg --store model_store
   curl -s https://example.org/7.png | digit-vae encode -
   digit-vae encode --npy digits/ | digit-vae generate --z - -o again.png"""
@@ -47,6 +48,9 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     )
     parser.add_argument("--invert", choices=("auto", "true", "false"), default="auto", help="turn dark-on-light round")
     parser.add_argument("--fit", choices=("auto", "none"), default="auto", help="cut out and centre the digit")
+    parser.add_argument(
+        "--skip", action="store_true", help="leave out what cannot be read, with a line on stderr, and go on"
+    )
     connection.add(parser)
     parser.set_defaults(run=run)
 
@@ -57,20 +61,11 @@ def run(options: argparse.Namespace) -> int:
     files.check_output(options.output, form in tables.BINARY)
     tables.check_available(form)
     found = files.inputs(options.files)
-    result = connection.use(options, lambda client: _encoded(client, found, options))
-    files.write(options.output, tables.FORMS[form](found, result))
+    encode = encode_readable if options.skip else encode_all
+    how = Preparation(options.invert, options.fit)
+    kept, result = connection.use(options, lambda client: encode(client, found, how))
+    files.write(options.output, tables.FORMS[form](kept, result))
     return 0
-
-
-async def _encoded(client: AsyncClient, found: list[files.Input], options: argparse.Namespace) -> Encoding:
-    try:
-        return await client.encode(
-            [each.image for each in found], invert=options.invert, fit=options.fit, progress=True
-        )
-    except ProblemError as exc:
-        if exc.index is None:
-            raise
-        raise CommandError(f"{found[exc.index].name}: {exc.detail}") from exc
 
 
 def _form(options: argparse.Namespace) -> str:

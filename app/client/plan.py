@@ -23,7 +23,7 @@ DEFAULT_URL = "http://127.0.0.1:8000"
 TIMEOUT_S = 30.0
 READY_WAIT_S = 0.25
 PROBE_S = 10.0  # most for one question: who was asked may have ended, and another begun to answer at the address
-ONE_OF_THEM = frozenset({"invalid-image", "image-too-large", "body-too-large"})
+ONE_OF_THEM = frozenset({"invalid-image", "image-too-large", "body-too-large", "empty-body"})
 MOST_LATENTS = 1024  # in one request; the service takes 4096 unless it is set otherwise
 
 

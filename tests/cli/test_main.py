@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import os
+import pty
 import shlex
 import signal
 import socket
@@ -104,6 +107,29 @@ def test_ctrl_c_while_a_service_thinks_is_130_without_a_traceback(digit, tmp_pat
             process.send_signal(signal.SIGINT)
             _, shown = process.communicate(timeout=20)
     assert (process.returncode, shown) == (130, "stopped\n")
+
+
+def test_ctrl_c_takes_the_bar_of_a_long_list_from_the_terminal(digit, tmp_path):
+    for i in range(1000):
+        (tmp_path / f"{i:04}.png").write_bytes(file_of(digit))
+    ours, theirs = pty.openpty()
+    with socket.create_server(("127.0.0.1", 0)) as silent, open(ours, "rb", 0) as terminal:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        command = [sys.executable, "-m", "cli", "encode", str(tmp_path), "--url", url, "-o", str(tmp_path / "z.csv")]
+        environment = {**os.environ, "TERM": "xterm", "COLUMNS": "80"}
+        process = subprocess.Popen(command, cwd=ROOT, stderr=theirs, env=environment)
+        os.close(theirs)
+        shown = b""
+        while b"encoding" not in shown:
+            shown += terminal.read(1024)
+        process.send_signal(signal.SIGINT)
+        with contextlib.suppress(OSError):  # a terminal whose last user has left
+            while part := terminal.read(1024):
+                shown += part
+        assert process.wait(20) == 130
+    assert shown.endswith(b"stopped\r\n")
+    assert shown.rfind(b"\x1b[?25h") > shown.rfind(b"\x1b[?25l")  # the cursor is there again
+    assert not (tmp_path / "z.csv").exists()
 
 
 def test_a_reader_that_leaves_is_no_traceback(store):

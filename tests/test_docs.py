@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -12,11 +13,11 @@ from app.errors import DigitVaeError
 from app.main import create_app
 from app.problems import in_protocol
 from app.settings import Settings
-from cli.__main__ import COMMANDS, join_points, parser
+from cli.__main__ import COMMANDS
+from tests.documents import DOCUMENTS, ROOT
 from training import errors as training_errors
 from training.config import PRESETS
 
-ROOT = Path(__file__).parent.parent
 CLIENT = (ROOT / "docs" / "client.md").read_text()
 README = (ROOT / "README.md").read_text()
 API = (ROOT / "docs" / "api.md").read_text()
@@ -91,9 +92,33 @@ def test_every_error_and_setting_of_the_client_is_in_its_document(kind):
             assert re.search(rf"`{name}`\s\({shown}\)", CLIENT), name
 
 
-def test_the_commands_of_the_documents_are_understood():
-    lines = [line for text in (README, CLIENT) for line in text.splitlines() if line.startswith("digit-vae ")]
-    assert len(lines) > 8
-    for command in (part.strip() for line in lines for part in line.split("|")):
-        if "--help" not in command:
-            parser().parse_args(join_points(command.split()[1:]))
+def test_every_query_parameter_is_in_the_api_document():
+    for path, verbs in create_app(Settings()).openapi()["paths"].items():
+        for parameter in [each for verb in verbs.values() for each in verb.get("parameters", ())]:
+            if parameter["in"] == "query":
+                name = parameter["name"]
+                assert re.search(rf"`\??{name}=?[^`]*`", API), f"{path}?{name}"
+
+
+def test_every_route_and_code_that_the_api_document_lists_exists():
+    app = create_app(Settings())
+    routes = {f"{verb.upper()} {path}" for path, verbs in app.openapi()["paths"].items() for verb in verbs}
+    for document in (API, PROTOCOLS):
+        listed = set(re.findall(r"^\| `((?:GET|POST) [^`]+)`", document, re.MULTILINE))
+        assert listed
+        assert listed <= routes
+    listed = set(re.findall(r"^\| `([a-z-]+)` \| \d+ \|", API, re.MULTILINE))
+    assert listed <= {kind.code for kind in tree(DigitVaeError)}
+
+
+def test_every_variable_that_a_document_names_is_read_somewhere_and_the_other_way_round():
+    sources = [ROOT / "Dockerfile", ROOT / "docker-compose.yml", *(ROOT / "docs").rglob("*.py")]
+    sources += [path for name in ("app", "cli", "training") for path in (ROOT / name).rglob("*.py")]
+    read = {f"VAE_{name.upper()}" for name in Settings.model_fields} | variables(sources)
+    told = variables(DOCUMENTS)
+    assert told - read == set()
+    assert read - told == set()
+
+
+def variables(paths: Iterable[Path]) -> set[str]:
+    return {name for path in paths for name in re.findall(r"VAE_[A-Z]+(?:_[A-Z]+)*", path.read_text())}

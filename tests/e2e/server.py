@@ -41,15 +41,17 @@ def free_port() -> int:
 def serving(store: Path, log: Path, *arguments: str, **environment: str) -> Iterator[Server]:
     port = free_port()
     command = [sys.executable, "-m", "app.serve", "--port", str(port), *arguments]
+    env = {**os.environ, "VAE_MODEL_STORE": str(store), **environment}
+    with started(command, f"http://127.0.0.1:{port}", log, ROOT, env) as server:
+        yield server
+
+
+@contextmanager
+def started(command: list[str], url: str, log: Path, cwd: Path, env: dict[str, str]) -> Iterator[Server]:
+    """The service that a command starts, once it is ready."""
     with log.open("wb") as output:
-        process = subprocess.Popen(
-            command,
-            cwd=ROOT,
-            env={**os.environ, "VAE_MODEL_STORE": str(store), **environment},
-            stdout=output,
-            stderr=output,
-        )
-    server = Server(process, f"http://127.0.0.1:{port}")
+        process = subprocess.Popen(command, cwd=cwd, env=env, stdout=output, stderr=output)
+    server = Server(process, url)
     try:
         _wait_ready(server, log)
         yield server

@@ -1,0 +1,46 @@
+"""Commands that the documents show and `tests/e2e/test_documents.py` does not run: which, why, and what tests them."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from tests.documents import commands
+
+
+class Unrun(NamedTuple):
+    """Lines that are left out of a block before it is run."""
+
+    pattern: str  # of the whole line
+    why: str
+    tested_by: str  # file::function, or file
+
+
+UNRUN = (
+    Unrun(
+        r"scripts/serve",
+        "it is what all other commands talk to: started once for all of them, with --port",
+        "tests/e2e/checkout.py",
+    ),
+    Unrun(r"scripts/test", "it is what runs these tests", "scripts/test"),
+    Unrun(
+        r"(\w+=\S+ )*docker compose .*",
+        "it needs a container engine and minutes, and would change images and volumes of the host",
+        "tests/e2e/test_container.py::test_a_version_trained_into_the_volume_is_served_after_a_restart",
+    ),
+    Unrun(
+        r"TF_CONFIG=.*",
+        "it needs two hosts; two processes stand for them",
+        "tests/training/test_devices.py",
+    ),
+)
+
+
+def unrun(line: str) -> Unrun | None:
+    """Why a line is not run, if it is not."""
+    return next((each for each in UNRUN if re.fullmatch(each.pattern, line)), None)
+
+
+def runnable(text: str) -> str:
+    """A block of sh without the lines that are not run; empty if none is left."""
+    return "\n".join(line for line in commands(text) if unrun(line) is None)

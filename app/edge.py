@@ -1,4 +1,4 @@
-"""The outermost layer of the application: admission, deadlines, counting, and the short cut past the framework.
+"""The outermost layer of the application: ids, admission, deadlines, counting, and the short cut past the framework.
 
 uvicorn -> Edge -> a short cut (the plain form of a busy request), or the whole of FastAPI (everything else)
 """
@@ -6,6 +6,7 @@ uvicorn -> Edge -> a short cut (the plain form of a busy request), or the whole 
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -16,6 +17,8 @@ from app import problems
 from app.deadlines import Deadlines
 from app.errors import DeadlineExceeded, Overloaded
 from app.metrics import Metrics
+from app.request_ids import HEADER as REQUEST_ID
+from app.request_ids import RequestIds
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +59,7 @@ class Edge:
         self.app = app
         self._short_cuts = short_cuts
         self._metrics = metrics
+        self._ids = RequestIds()
         self._max_requests = max_requests
         self._limit: float = max_requests
         self._under_way: Deadlines[asyncio.Task[object]] = Deadlines(timeout_s, self._expire)
@@ -70,13 +74,13 @@ class Edge:
             return
         started = time.perf_counter()
         status: int | None = NO_ANSWER
-        answer = _Answer(send)
+        answer = _Answer(send, self._ids.name(scope))
         try:
             if scope["path"] in ALWAYS:
                 status = await self._long_way(scope, receive, answer)
             elif len(self._under_way) >= self._limit:
                 self._metrics.rejected()
-                status = await _say(self._refusal, scope, send)
+                status = await _say(self._refusal, scope, answer.noting)
             else:
                 status = await self._in_time(scope, receive, answer)
                 self._learn(status)
@@ -85,7 +89,7 @@ class Edge:
             if answer.status != NO_ANSWER:
                 raise  # Starlette's outermost layer has answered
             log.exception("%s %s", scope["method"], scope["path"])
-            await problems.fault(scope["path"])(scope, receive, send)
+            await problems.fault(scope["path"])(scope, receive, answer.noting)
         finally:
             self._metrics.request(_route(scope), status or NO_ANSWER, time.perf_counter() - started)
 
@@ -109,7 +113,7 @@ class Edge:
                 raise
             self._expired.discard(task)
             task.uncancel()
-            return answer.status or await _say(self._too_late, scope, answer.send)
+            return answer.status or await _say(self._too_late, scope, answer.noting)
         finally:
             self._under_way.release(task)
 
@@ -123,17 +127,20 @@ class Edge:
 
 
 class _Answer:
-    """The way back to the caller, and the status that went along it."""
+    """The way back to the caller: takes the request's id along, and notes the status."""
 
-    __slots__ = ("send", "status")
+    __slots__ = ("request_id", "send", "status")
 
-    def __init__(self, send: Send) -> None:
+    def __init__(self, send: Send, request_id: bytes) -> None:
         self.send = send
+        self.request_id = request_id
         self.status = NO_ANSWER
 
     async def noting(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
+            # A new list: the old one may belong to an answer that is kept.
+            message["headers"] = [*message["headers"], (REQUEST_ID, self.request_id)]
         await self.send(message)
 
 
@@ -145,7 +152,8 @@ def _route(scope: Scope) -> str:
 
 def _messages(error: Overloaded | DeadlineExceeded) -> Answers:
     """The answers for an error, made once: refusing must be cheaper than anything that is refused."""
-    responses = {protocol: problems.respond(error, protocol) for protocol in (False, True)}
+    of_no_request = contextvars.Context()
+    responses = {protocol: of_no_request.run(problems.respond, error, protocol) for protocol in (False, True)}
     return {
         protocol: (
             {"type": "http.response.start", "status": response.status_code, "headers": response.raw_headers},
@@ -156,7 +164,8 @@ def _messages(error: Overloaded | DeadlineExceeded) -> Answers:
 
 
 async def _say(answers: Answers, scope: Scope, send: Send) -> int:
-    messages = answers[problems.in_protocol(scope["path"])]
-    for message in messages:
-        await send(dict(message))
-    return int(messages[0]["status"])
+    protocol = problems.in_protocol(scope["path"])
+    start, body = answers[protocol] if protocol else problems.with_request_id(*answers[protocol])
+    await send(dict(start))
+    await send(body)
+    return int(start["status"])

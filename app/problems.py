@@ -11,7 +11,9 @@ from http import HTTPStatus
 
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
+from starlette.types import Message
 
+from app import request_ids
 from app.errors import (
     BodyTooLarge,
     CallerLeft,
@@ -57,7 +59,18 @@ def respond(error: DigitVaeError, protocol: bool = False, headers: dict[str, str
         "detail": error.detail,
         "code": error.code,
     }
+    if (request_id := request_ids.current_id()) is not None:
+        document["request_id"] = request_id
     return Response(json.dumps(document), error.status, headers, MEDIA_TYPE)
+
+
+def with_request_id(start: Message, body: Message) -> tuple[Message, Message]:
+    """The messages of a problem that was written outside of any request, with the id of the current one put in."""
+    member = f', "request_id": {json.dumps(request_ids.current_id())}}}'.encode()
+    content = body["body"][:-1] + member
+    headers = [pair for pair in start["headers"] if pair[0] != b"content-length"]
+    headers.append((b"content-length", b"%d" % len(content)))
+    return {**start, "headers": headers}, {**body, "body": content}
 
 
 def answer(method: str, path: str, error: DigitVaeError) -> Response:

@@ -139,6 +139,7 @@ class Problem(BaseModel):
     status: int
     detail: str = Field(description="What was wrong and what would be right.")
     code: str = Field(description="Stable, for programs.")
+    request_id: str = Field(description="As in the header X-Request-ID, and in the service's log.")
 
     model_config = ConfigDict(json_schema_extra={"examples": []})
 

@@ -15,7 +15,7 @@ MODULES = sorted(path for part in ("app", "cli", "training") for path in (ROOT /
 # What each layer of app may see of app; whoever is not listed here may see errors and images only.
 ALLOWED = {
     "app.main": {"*"},
-    "app.serve": {"app.corking", "app.settings", "app.store", "app.errors"},
+    "app.serve": {"app.corking", "app.logs", "app.settings", "app.store", "app.errors"},
     "app.service": {"app.batching", "app.images", "app.preparation", "app.manifold", "app.engine", "app.errors",
                     "app.manifest", "app.settings"},
     "app.savedmodel": {"app.engine", "app.errors", "app.images", "app.store"},
@@ -28,7 +28,11 @@ ALLOWED = {
                    "app.routes"},
     "app.client": {"app.client"},  # runs on machines that have nothing of the server
     "app.batching": {"app.errors"},
-    "app.edge": {"app.deadlines", "app.errors", "app.metrics", "app.problems"},
+    "app.edge": {"app.deadlines", "app.errors", "app.metrics", "app.problems", "app.request_ids"},
+    "app.problems": {"app.errors", "app.request_ids"},
+    "app.exchange": {"app.traceparent"},
+    "app.access_log": {"app.exchange", "app.request_ids"},
+    "app.logs": {"app.exchange", "app.request_ids", "app.settings"},
 }  # fmt: skip
 DEFAULT = {"app.errors", "app.images"}
 # The command line stands above both programs; only it may see them together.

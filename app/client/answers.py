@@ -29,7 +29,7 @@ def problem(response: httpx.Response) -> Problem:
         with suppress(Exception):  # one that cannot be read is as good as none
             found = response.json()
             words = {name: str(found[name]) for name in ("code", "title", "detail", "type")}
-            return Problem(status=status, **words)
+            return Problem(status=status, request_id=found.get("request_id"), **words)
     phrase = HTTPStatus(status).phrase if status in set(HTTPStatus) else "Error"
     detail = f"The answer was {status} {phrase} without a problem document."
     return Problem(status, f"http-{status}", phrase, detail, "about:blank")

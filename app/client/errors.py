@@ -55,6 +55,7 @@ class Problem:
     title: str
     detail: str  # for people: what was wrong and what would be right
     type: str
+    request_id: str | None = None  # to be named to whoever reads the service's log
 
 
 class ProblemError(ClientError):

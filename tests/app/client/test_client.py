@@ -338,6 +338,7 @@ def test_a_refusal_carries_the_problem_document(ask, url):
     assert (error.status, error.code, error.title) == (422, "invalid-latent", "Invalid latent vector")
     assert "(n, 2)" in error.detail
     assert error.problem.type == "urn:digit-vae:problem:invalid-latent"
+    assert error.problem.request_id
     assert error.detail in str(error)
 
 

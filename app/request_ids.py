@@ -1,0 +1,60 @@
+"""Which request is being answered: its id goes into its answer, its error document and the log lines about it.
+
+edge.py names a request when it comes in; problems.py and logs.py ask here which one they speak of.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+import secrets
+from contextvars import ContextVar
+
+from starlette.types import Scope
+
+HEADER = b"x-request-id"
+KEY = "digit_vae.request_id"  # where a request's scope has its id
+SANE = re.compile(rb"[!-~](?:[ -~]{0,126}[!-~])?")  # 1 .. 128 printable characters of ASCII, no space at an end
+
+_current: ContextVar[Scope | None] = ContextVar("request", default=None)
+
+
+class RequestIds:
+    """Names requests: by the caller's own id, or by one that no other process makes.
+
+    Made ids are a random prefix of 48 bits, drawn when this object is made, and a count: a UUID for each request would
+    take ten times as long.
+    """
+
+    def __init__(self) -> None:
+        self._prefix = secrets.token_hex(6).encode()
+        self._count = itertools.count(1)
+
+    def name(self, scope: Scope) -> bytes:
+        """The request's id, from its first sane X-Request-ID or made; from here on it is the current request."""
+        for name, value in scope["headers"]:
+            if name == HEADER and SANE.fullmatch(value):
+                found: bytes = value
+                break
+        else:
+            found = b"%s-%d" % (self._prefix, next(self._count))
+        scope[KEY] = found
+        _current.set(scope)
+        return found
+
+
+def current() -> Scope | None:
+    """The request that this task, or the callback it scheduled, works for."""
+    return _current.get()
+
+
+def current_id() -> str | None:
+    """The id of the current request."""
+    scope = _current.get()
+    return None if scope is None else id_of(scope)
+
+
+def id_of(scope: Scope) -> str | None:
+    """The id that a request was given, if it has come that far."""
+    found: bytes | None = scope.get(KEY)
+    return None if found is None else found.decode("ascii")

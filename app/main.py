@@ -15,9 +15,10 @@ from importlib import metadata
 from types import FrameType
 
 from fastapi import FastAPI
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app import points, problems
+from app import logs, points, problems
+from app.access_log import AccessLog
 from app.body_limit import BodyLimit
 from app.edge import Edge
 from app.engine import Engine
@@ -55,7 +56,7 @@ def create_app(settings: Settings | None = None, open_engine: OpenEngine | None 
         StoreError: while starting: there is no version, or it is not what its manifest says.
     """
     chosen = settings or Settings()
-    _log_to_stderr(chosen.log_level)
+    logs.configure(chosen)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -89,7 +90,7 @@ def create_app(settings: Settings | None = None, open_engine: OpenEngine | None 
 class _Application(FastAPI):
     """FastAPI behind the edge: what takes a short cut there never comes in here."""
 
-    edge: Edge
+    edge: ASGIApp
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request, or the lifespan."""
@@ -102,13 +103,14 @@ def _put_at_the_edge(app: _Application, settings: Settings) -> None:
     declared = (route.path for router in (app.router, *ROUTERS) for route in router.routes if hasattr(route, "path"))
     routes = list(dict.fromkeys(declared))
     app.state.metrics = Metrics(routes, settings.metrics_dir)
-    app.edge = Edge(
+    edge: ASGIApp = Edge(
         functools.partial(FastAPI.__call__, app),
         short_cuts=SHORT_CUTS,
         metrics=app.state.metrics,
         max_requests=settings.max_requests,
         timeout_s=settings.request_timeout_s,
     )
+    app.edge = AccessLog(edge, frozenset(routes)) if settings.access_lines else edge
 
 
 @contextmanager
@@ -164,16 +166,6 @@ def open_saved_models(stored: StoredVersion, settings: Settings) -> Engine:
     from app.savedmodel import SavedModelEngine
 
     return SavedModelEngine(stored, settings.intra_op_threads)
-
-
-def _log_to_stderr(level: str) -> None:
-    """Uvicorn sets up its own loggers only; ours would otherwise say nothing below a warning."""
-    ours = logging.getLogger("app")
-    ours.setLevel(level)
-    if not ours.handlers and not logging.getLogger().handlers:
-        handler = logging.StreamHandler()
-        handler.setFormatter(logging.Formatter("%(levelname)s:     %(message)s"))
-        ours.addHandler(handler)
 
 
 def _version() -> str:

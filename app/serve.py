@@ -13,7 +13,9 @@ from typing import NoReturn
 
 import uvicorn
 from pydantic import ValidationError
+from uvicorn.config import LOGGING_CONFIG
 
+from app import logs
 from app.corking import CorkedProtocol
 from app.errors import StoreError
 from app.settings import Settings
@@ -44,6 +46,9 @@ def main(arguments: list[str] | None = None, prog: str = "scripts/serve") -> int
     if workers > 1 and settings.metrics_dir is None:
         folder = tempfile.TemporaryDirectory(prefix="digit-vae-")  # goes when this process does
         os.environ["VAE_METRICS_DIR"] = folder.name  # the workers are new processes, which read the environment
+    if options.access_log:
+        os.environ["VAE_ACCESS_LOG"] = "true"
+    logs.configure(settings)
     signal.signal(signal.SIGTERM, _exit)
     uvicorn.run(
         "app.main:create_app",
@@ -51,7 +56,8 @@ def main(arguments: list[str] | None = None, prog: str = "scripts/serve") -> int
         host=options.host,
         port=options.port,
         workers=workers,
-        access_log=options.access_log,
+        access_log=False,  # the application writes its own
+        log_config=LOGGING_CONFIG if settings.log_format == "text" else None,
         log_level=settings.log_level.lower(),
         http=CorkedProtocol,
         ws="none",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -57,9 +57,18 @@ class Settings(BaseSettings):
         None, description="Folder in which workers share their counts; scripts/serve makes one for several workers."
     )
     log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="Least level logged.")
+    log_format: Literal["text", "json"] = Field(
+        "text", description="How log lines look: `text`, or one JSON object each."
+    )
+    access_log: bool | None = Field(None, description="A log line for every request; unset, with `json` only.")
 
     @model_validator(mode="after")
     def _a_full_request_fits_the_queue(self) -> Self:
         if self.max_queue < max(self.max_rows, self.max_manifold_n**2):
             raise ValueError("max_queue must be at least max_rows and max_manifold_n squared")
         return self
+
+    @property
+    def access_lines(self) -> bool:
+        """Whether requests are logged."""
+        return self.log_format == "json" if self.access_log is None else self.access_log

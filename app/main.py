@@ -6,6 +6,7 @@ import asyncio
 import functools
 import gc
 import logging
+import os
 import signal
 import threading
 import time
@@ -13,12 +14,15 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from importlib import metadata
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app import logs, points, problems
+from app import logs, points, problems, tracing
 from app.access_log import AccessLog
+from app.batch_spans import TracedBatcher
+from app.batching import Batcher
 from app.body_limit import BodyLimit
 from app.edge import Edge
 from app.engine import Engine
@@ -28,6 +32,9 @@ from app.routes.short_cuts import SHORT_CUTS
 from app.service import ServedModel, Service
 from app.settings import Settings
 from app.store import ModelStore, StoredVersion
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import TracerProvider
 
 OpenEngine = Callable[[StoredVersion, Settings], Engine]
 
@@ -44,12 +51,17 @@ ROUTERS = (
 DESCRIPTION = "A variational autoencoder of handwritten digits: encode images, generate digits, see the latent space."
 
 
-def create_app(settings: Settings | None = None, open_engine: OpenEngine | None = None) -> FastAPI:
+def create_app(
+    settings: Settings | None = None,
+    open_engine: OpenEngine | None = None,
+    tracers: TracerProvider | None = None,
+) -> FastAPI:
     """The service as an ASGI application; the model is loaded when its lifespan starts.
 
     Args:
         settings: by default read from the environment (VAE_...).
         open_engine: what runs a stored version; by default TensorFlow.
+        tracers: OpenTelemetry's, closed at the end; by default as the OTEL_ variables say, usually none.
 
     Raises:
         pydantic.ValidationError: a setting is out of range.
@@ -57,10 +69,12 @@ def create_app(settings: Settings | None = None, open_engine: OpenEngine | None 
     """
     chosen = settings or Settings()
     logs.configure(chosen)
+    tracers = tracers or tracing.provider(os.environ)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        service = Service(load(chosen, open_engine or open_saved_models), chosen, app.state.metrics)
+        model = load(chosen, open_engine or open_saved_models)
+        service = Service(model, chosen, app.state.metrics, _batchers(tracers))
         app.state.service = service
         app.state.metrics.serves(service.model.version)
         # TensorFlow is a million objects that will never be garbage: looking through them holds up every request.
@@ -71,19 +85,22 @@ def create_app(settings: Settings | None = None, open_engine: OpenEngine | None 
                 yield
         finally:
             await service.close()
+            if tracers:
+                await asyncio.to_thread(tracing.close, tracers)
 
     app = _Application(
         title="digit-vae",
         version=_version(),
         description=DESCRIPTION,
         lifespan=lifespan,
-        telemetry={"metrics": False, "logs": False},  # /metrics has them; asking for a provider costs on each request
+        # /metrics, logs.py and tracing.py have them; asking for a provider costs on each request.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     app.add_middleware(BodyLimit, max_bytes=chosen.max_body_bytes)
     for router in ROUTERS:
         app.include_router(router)
     problems.install(app)
-    _put_at_the_edge(app, chosen)
+    _put_at_the_edge(app, chosen, tracers)
     return app
 
 
@@ -98,8 +115,8 @@ class _Application(FastAPI):
         await self.edge(scope, receive, send)
 
 
-def _put_at_the_edge(app: _Application, settings: Settings) -> None:
-    """Count, admit and time every request, outside everything else; to be called when all routes are there."""
+def _put_at_the_edge(app: _Application, settings: Settings, tracers: TracerProvider | None) -> None:
+    """Count, admit, time and tell of every request, outside everything else; to be called when all routes are there."""
     declared = (route.path for router in (app.router, *ROUTERS) for route in router.routes if hasattr(route, "path"))
     routes = list(dict.fromkeys(declared))
     app.state.metrics = Metrics(routes, settings.metrics_dir)
@@ -110,7 +127,15 @@ def _put_at_the_edge(app: _Application, settings: Settings) -> None:
         max_requests=settings.max_requests,
         timeout_s=settings.request_timeout_s,
     )
-    app.edge = AccessLog(edge, frozenset(routes)) if settings.access_lines else edge
+    if settings.access_lines:
+        edge = AccessLog(edge, frozenset(routes))
+    if tracers:
+        edge = tracing.Traced(edge, tracers.get_tracer(tracing.NAME, _version()), frozenset(routes))
+    app.edge = edge
+
+
+def _batchers(tracers: TracerProvider | None) -> Callable[..., Batcher]:
+    return functools.partial(TracedBatcher, tracers.get_tracer(tracing.NAME, _version())) if tracers else Batcher
 
 
 @contextmanager

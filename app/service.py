@@ -61,13 +61,26 @@ class Reconstruction:
 
 
 class Service:
-    """One model and the ways to use it. Every method may be called by many requests at once."""
+    """One model and the ways to use it. Every method may be called by many requests at once.
 
-    def __init__(self, model: ServedModel, settings: Settings, observer: Observer | None = None) -> None:
+    Args:
+        model: what is served.
+        settings: what may be asked of it.
+        observer: is told of queue and batches.
+        new_batcher: is called as Batcher.
+    """
+
+    def __init__(
+        self,
+        model: ServedModel,
+        settings: Settings,
+        observer: Observer | None = None,
+        new_batcher: Callable[[int, int, int, Observer | None], Batcher] = Batcher,
+    ) -> None:
         self.model = model
         self.settings = settings
         self.draining = False  # told to stop: still answers, but wants no new callers
-        self._batcher = Batcher(
+        self._batcher = new_batcher(
             settings.max_batch,
             settings.max_queue,
             min(model.engine.quick_rows, settings.max_inline_rows),

@@ -108,6 +108,16 @@ class Metrics:
             ("model_version", "gauge", self._version, "The version of the model that is served."),
         ):
             lines += [*_head(name, kind, meaning), f"{PREFIX}_{name} {total[at]:g}"]
+        workers = self._workers()
+        for name, value, meaning in (
+            ("workers", len(workers), "Processes that answer requests."),
+            (
+                "resident_bytes",
+                sum(map(_resident_bytes, workers)),
+                "Their memory; shared pages count in each.",
+            ),
+        ):
+            lines += [*_head(name, "gauge", meaning), f"{PREFIX}_{name} {value}"]
         return "\n".join(lines) + "\n"
 
     def _request_lines(self, total: Sequence[float]) -> Iterator[str]:
@@ -115,6 +125,12 @@ class Metrics:
             for status, kind in self._status.items():
                 if count := total[self._requests + at * len(self._status) + kind]:
                     yield f'{PREFIX}_requests_total{{route="{route}",status="{status}"}} {count:.0f}'
+
+    def _workers(self) -> list[int]:
+        """Processes that live and count."""
+        if self._folder is None:
+            return [os.getpid()]
+        return [process for process in (int(path.stem) for path in self._folder.glob("*.metrics")) if _alive(process)]
 
     def _total(self) -> list[float]:
         """The sum over the workers; of gauges, what living ones have."""
@@ -165,6 +181,14 @@ def _alive(process: int) -> bool:
     except PermissionError:
         pass
     return True
+
+
+def _resident_bytes(process: int) -> int:
+    """Its resident set; 0 where there is no /proc, or the process has just ended."""
+    try:
+        return int(Path(f"/proc/{process}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, IndexError):
+        return 0
 
 
 def _head(name: str, kind: str, meaning: str) -> list[str]:

@@ -72,3 +72,10 @@ def test_workers_share_a_folder_and_the_dead_leave_their_counts_but_no_gauges(tm
     assert found['digit_vae_requests_total{route="/encode",status="200"}'] == "2"
     assert found["digit_vae_queue_rows"] == "2"
     assert found["digit_vae_model_version"] == "3"
+    assert found["digit_vae_workers"] == "1"
+
+
+def test_memory_is_that_of_this_process_where_there_is_one():
+    found = lines(Metrics([]))
+    assert found["digit_vae_workers"] == "1"
+    assert 10 * 2**20 < int(found["digit_vae_resident_bytes"]) < 2**40

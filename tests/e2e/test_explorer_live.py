@@ -19,15 +19,20 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with launched_or_skipped() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
 def server(tmp_path_factory) -> Iterator[Server]:
     with serving(ROOT / "model_store", tmp_path_factory.mktemp("explorer") / "log") as server:
         yield server
 
 
 @pytest.fixture(scope="module")
-def page(server) -> Iterator[Any]:
-    with launched_or_skipped() as browser:
-        yield open_explorer(browser, server.url)
+def page(browser, server) -> Any:
+    return open_explorer(browser, server.url)
 
 
 def hands(count: int) -> Iterator[list[tuple[float, float]]]:

@@ -27,6 +27,7 @@ from app.body_limit import BodyLimit
 from app.edge import Edge
 from app.engine import Engine
 from app.metrics import Metrics
+from app.protection import Protected
 from app.routes import explorer, inference, manifold, open_inference, operations, tensorflow_serving
 from app.routes.short_cuts import SHORT_CUTS
 from app.service import ServedModel, Service
@@ -121,7 +122,7 @@ def _put_at_the_edge(app: _Application, settings: Settings, tracers: TracerProvi
     routes = list(dict.fromkeys(declared))
     app.state.metrics = Metrics(routes, settings.metrics_dir)
     edge: ASGIApp = Edge(
-        functools.partial(FastAPI.__call__, app),
+        Protected(functools.partial(FastAPI.__call__, app)),
         short_cuts=SHORT_CUTS,
         metrics=app.state.metrics,
         max_requests=settings.max_requests,

@@ -13,7 +13,7 @@ from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 from starlette.types import Message
 
-from app import request_ids
+from app import protection, request_ids
 from app.errors import (
     BodyTooLarge,
     CallerLeft,
@@ -47,8 +47,9 @@ def in_protocol(path: str) -> bool:
 
 def respond(error: DigitVaeError, protocol: bool = False, headers: dict[str, str] | None = None) -> Response:
     """The response for an error, in the protocols' form or as a problem document."""
+    headers = {**protection.HEADERS, **(headers or {})}
     if isinstance(error, Unavailable):
-        headers = {"retry-after": str(RETRY_AFTER_S), **(headers or {})}
+        headers = {"retry-after": str(RETRY_AFTER_S), **headers}
     if protocol:
         status = 400 if isinstance(error, RequestError) and not isinstance(error, TOLD_APART) else error.status
         return Response(json.dumps({"error": error.detail}), status, headers, "application/json")

@@ -62,6 +62,7 @@ def main(arguments: list[str] | None = None, prog: str = "scripts/serve") -> int
         http=CorkedProtocol,
         ws="none",
         proxy_headers=False,  # nothing here asks who the client is
+        server_header=False,  # what runs here is nobody's business, and a header is half a microsecond
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=settings.shutdown_grace_s,
         timeout_worker_healthcheck=WORKER_START_S,

@@ -21,10 +21,11 @@ ALLOWED = {
     "app.savedmodel": {"app.engine", "app.errors", "app.images", "app.store"},
     "app.store": {"app.errors", "app.manifest"},
     "app.schemas": {"app.preparation"},
+    "app.problems": {"app.errors", "app.protection"},
     "app.open_inference": {"app.errors", "app.images", "app.schemas", "app.tensors"},
     "app.tensorflow_serving": {"app.errors", "app.images", "app.schemas", "app.tensors"},
     "app.routes": {"app.service", "app.schemas", "app.errors", "app.images", "app.npy", "app.manifest", "app.problems",
-                   "app.metrics", "app.open_inference", "app.tensorflow_serving", "app.tensors",
+                   "app.metrics", "app.open_inference", "app.protection", "app.tensorflow_serving", "app.tensors",
                    "app.routes"},
     "app.client": {"app.client"},  # runs on machines that have nothing of the server
     "app.batching": {"app.errors"},

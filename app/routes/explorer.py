@@ -43,8 +43,6 @@ POLICY = "; ".join(
 )
 HEADERS = {
     "content-security-policy": POLICY,
-    "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer",
     "cache-control": "no-cache",  # asked for each time, sent only when it has changed: no stale page after an update
 }
 

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from pydantic_core import to_json
 from starlette.types import Receive, Scope, Send
 
-from app import npy, problems
+from app import npy, problems, protection
 from app.errors import CallerLeft, DigitVaeError, EmptyBody
 from app.routes.reading import hung_up, latents_from_json, latents_from_npy
 from app.service import Service
@@ -48,7 +48,7 @@ async def manifold(scope: Scope, receive: Receive, send: Send) -> int | None:
     kept = service.answers.get(scope["query_string"])
     if kept is None or not all(_asks_nothing(name, value) for name, value in scope["headers"]):
         return None
-    await send({"type": "http.response.start", "status": 200, "headers": kept[0]})
+    await send({"type": "http.response.start", "status": 200, "headers": [*kept[0], *protection.SHOWN]})
     await send({"type": "http.response.body", "body": kept[1]})
     return 200
 
@@ -108,6 +108,7 @@ async def _answered(scope: Scope, receive: Receive, send: Send, work: Work) -> i
         (b"x-model-version", b"%d" % service.model.version),
         (b"content-length", b"%d" % len(content)),
         (b"content-type", kind),
+        *protection.SENT,
     ]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": content})

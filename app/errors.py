@@ -4,6 +4,7 @@ DigitVaeError                      500 internal-error
 ├── RequestError                   400 bad-request             the caller can do something about it
 │   ├── EmptyBody                  400 empty-body
 │   ├── MalformedBody              400 malformed-body          JSON, npy or multipart that does not parse
+│   ├── Unauthorized               401 unauthorized            no key, or none of this service's
 │   ├── NotFound                   404 not-found
 │   ├── MethodNotAllowed           405 method-not-allowed
 │   ├── NotAcceptable              406 not-acceptable
@@ -13,6 +14,7 @@ DigitVaeError                      500 internal-error
 │   ├── InvalidImage               422 invalid-image           bytes that are no picture, or no digit in it
 │   ├── InvalidLatent              422 invalid-latent          a z that the generator cannot take
 │   ├── InvalidParameter           422 invalid-parameter       a field or query parameter out of range
+│   ├── RateLimited                429 rate-limited            more requests than one caller may send
 │   └── CallerLeft               499 caller-left             hung up before its turn; seen in metrics only
 ├── Unavailable                    503 unavailable             try again later
 │   ├── Overloaded                 503 overloaded              the queue is full
@@ -65,6 +67,14 @@ class MalformedBody(RequestError):
 
     code = "malformed-body"
     title = "Malformed body"
+
+
+class Unauthorized(RequestError):
+    """The service wants a key, and none came that it knows."""
+
+    status = 401
+    code = "unauthorized"
+    title = "Unauthorized"
 
 
 class NotFound(RequestError):
@@ -137,6 +147,14 @@ class InvalidParameter(RequestError):
     status = 422
     code = "invalid-parameter"
     title = "Invalid parameter"
+
+
+class RateLimited(RequestError):
+    """The caller sent more requests than one caller may; the same request may succeed later."""
+
+    status = 429
+    code = "rate-limited"
+    title = "Rate limited"
 
 
 class CallerLeft(RequestError):

@@ -14,12 +14,13 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from importlib import metadata
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app import logs, points, problems, tracing
+from app.access import guarded, is_open
 from app.access_log import AccessLog
 from app.batch_spans import TracedBatcher
 from app.batching import Batcher
@@ -28,7 +29,7 @@ from app.edge import Edge
 from app.engine import Engine
 from app.metrics import Metrics
 from app.protection import Protected
-from app.routes import explorer, inference, manifold, open_inference, operations, tensorflow_serving
+from app.routes import explorer, inference, manifold, open_inference, operations, permissions, tensorflow_serving
 from app.routes.short_cuts import SHORT_CUTS
 from app.service import ServedModel, Service
 from app.settings import Settings
@@ -45,10 +46,12 @@ ROUTERS = (
     inference.router,
     manifold.router,
     operations.router,
+    operations.counting,
     open_inference.router,
     tensorflow_serving.router,
     explorer.router,
 )
+UNDOCUMENTED: dict[str, Any] = {"docs_url": None, "redoc_url": None, "openapi_url": None}
 DESCRIPTION = "A variational autoencoder of handwritten digits: encode images, generate digits, see the latent space."
 
 
@@ -94,11 +97,12 @@ def create_app(
         version=_version(),
         description=DESCRIPTION,
         lifespan=lifespan,
+        **({} if chosen.docs else UNDOCUMENTED),
         # /metrics, logs.py and tracing.py have them; asking for a provider costs on each request.
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     app.add_middleware(BodyLimit, max_bytes=chosen.max_body_bytes)
-    for router in ROUTERS:
+    for router in _routers(chosen):
         app.include_router(router)
     problems.install(app)
     _put_at_the_edge(app, chosen, tracers)
@@ -109,11 +113,34 @@ class _Application(FastAPI):
     """FastAPI behind the edge: what takes a short cut there never comes in here."""
 
     edge: ASGIApp
+    describe: Callable[[dict[str, Any]], None]
+
+    def openapi(self) -> dict[str, Any]:
+        """The OpenAPI document, and in it who may call; made when it is first asked for."""
+        if not self.openapi_schema:
+            self.describe(super().openapi())
+        return super().openapi()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request, or the lifespan."""
         scope["app"] = self
         await self.edge(scope, receive, send)
+
+
+def _routers(settings: Settings) -> list[APIRouter]:
+    """Those that are not switched off."""
+    off = [operations.counting] * (settings.metrics == "off") + [explorer.router] * (not settings.explorer)
+    return [router for router in ROUTERS if router not in off]
+
+
+def _open_paths(app: FastAPI, settings: Settings) -> set[str]:
+    """What anybody may read besides the probes; what is switched off is not among it."""
+    documents = {app.docs_url, app.redoc_url, app.openapi_url, app.swagger_ui_oauth2_redirect_url}
+    return {
+        *filter(None, documents if settings.docs else ()),
+        *(explorer.open_paths() if settings.explorer else ()),
+        *(["/metrics"] if settings.metrics == "open" else ()),
+    }
 
 
 def _put_at_the_edge(app: _Application, settings: Settings, tracers: TracerProvider | None) -> None:
@@ -127,6 +154,14 @@ def _put_at_the_edge(app: _Application, settings: Settings, tracers: TracerProvi
         metrics=app.state.metrics,
         max_requests=settings.max_requests,
         timeout_s=settings.request_timeout_s,
+    )
+    open_paths = _open_paths(app, settings)
+    edge = guarded(edge, settings, app.state.metrics, open_paths)
+    app.describe = functools.partial(
+        permissions.describe,
+        is_open=lambda path: is_open(path, open_paths),
+        keys=bool(settings.all_keys),
+        limited=settings.rate_limit is not None,
     )
     if settings.access_lines:
         edge = AccessLog(edge, frozenset(routes))

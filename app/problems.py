@@ -20,7 +20,9 @@ from app.errors import (
     DigitVaeError,
     MethodNotAllowed,
     NotFound,
+    RateLimited,
     RequestError,
+    Unauthorized,
     Unavailable,
 )
 
@@ -28,7 +30,7 @@ MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 1
 PROTOCOLS = ("/v1/", "/v2/")
 # The protocols know 400 for whatever is wrong with a request, but for what is not about its content.
-TOLD_APART = (NotFound, MethodNotAllowed, BodyTooLarge, CallerLeft)
+TOLD_APART = (Unauthorized, NotFound, MethodNotAllowed, BodyTooLarge, RateLimited, CallerLeft)
 
 log = logging.getLogger(__name__)
 

@@ -61,7 +61,8 @@ def main(arguments: list[str] | None = None, prog: str = "scripts/serve") -> int
         log_level=settings.log_level.lower(),
         http=CorkedProtocol,
         ws="none",
-        proxy_headers=False,  # nothing here asks who the client is
+        proxy_headers=settings.trusted_proxies is not None,
+        forwarded_allow_ips=settings.trusted_proxies,
         server_header=False,  # what runs here is nobody's business, and a header is half a microsecond
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=settings.shutdown_grace_s,

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BeforeValidator, Field, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from app import callers, keys, origins, rate
+from app.keys import Key
+from app.rate import Rate
+
+
+def _read_by(parse: Callable[[Any], Any]) -> BeforeValidator:
+    """What comes as text is what `parse` makes of it; what a program gives in is taken as it is."""
+    return BeforeValidator(lambda given: parse(given) if isinstance(given, str | Path) else given)
 
 
 class Settings(BaseSettings):
@@ -16,7 +26,8 @@ class Settings(BaseSettings):
         pydantic.ValidationError: if a variable does not parse or is out of range.
     """
 
-    model_config = SettingsConfigDict(env_prefix="VAE_", frozen=True, extra="ignore")
+    # What was given is not repeated in errors: it may be a key.
+    model_config = SettingsConfigDict(env_prefix="VAE_", frozen=True, extra="ignore", hide_input_in_errors=True)
 
     model_store: Path = Field(Path("model_store"), description="Folder of published versions, read only.")
     model_version: int | None = Field(None, ge=1, description="Serve this version; unset, the newest one of the store.")
@@ -53,6 +64,29 @@ class Settings(BaseSettings):
     drain_s: float = Field(
         0.0, ge=0, description="Time, in seconds, between saying not ready and closing the port, once told to stop."
     )
+    api_keys: Annotated[tuple[Key, ...] | None, NoDecode, _read_by(keys.parse)] = Field(
+        None, repr=False, description="Keys that may call, each NAME:HASH as `digit-vae key` prints it; unset, all may."
+    )
+    api_keys_file: Annotated[tuple[Key, ...] | None, NoDecode, _read_by(keys.read)] = Field(
+        None, repr=False, description="File of more such keys, a line each; it is read when a worker starts."
+    )
+    docs: bool = Field(True, description="Whether /docs, /redoc and /openapi.json are served; they need no key.")
+    explorer: bool = Field(True, description="Whether the explorer is served; its files need no key, its data do.")
+    metrics: Literal["key", "open", "off"] = Field(
+        "key", description="Who may read /metrics: `key`, who may call; `open`, anybody; `off`, nobody."
+    )
+    cors_origins: Annotated[tuple[str, ...] | None, NoDecode, _read_by(origins.parse)] = Field(
+        None, description="Origins whose pages may call from a browser, between them commas; `*` is any, unset none."
+    )
+    rate_limit: Annotated[Rate | None, NoDecode, _read_by(rate.parse)] = Field(
+        None, description="Most requests of one key or address in one worker, such as 100/s; beyond it they get 429."
+    )
+    rate_burst: int | None = Field(
+        None, ge=1, description="Most requests of one caller at once; unset, as many as in the limit's period."
+    )
+    trusted_proxies: Annotated[str | None, _read_by(callers.proxies)] = Field(
+        None, description="Addresses of proxies whose X-Forwarded-For is believed, between them commas; unset, nobody."
+    )
     metrics_dir: Path | None = Field(
         None, description="Folder in which workers share their counts; scripts/serve makes one for several workers."
     )
@@ -61,6 +95,11 @@ class Settings(BaseSettings):
         "text", description="How log lines look: `text`, or one JSON object each."
     )
     access_log: bool | None = Field(None, description="A log line for every request; unset, with `json` only.")
+
+    @property
+    def all_keys(self) -> tuple[Key, ...]:
+        """All keys that are accepted; none means that anybody may call."""
+        return (*(self.api_keys or ()), *(self.api_keys_file or ()))
 
     @model_validator(mode="after")
     def _a_full_request_fits_the_queue(self) -> Self:

@@ -21,7 +21,10 @@ ALLOWED = {
     "app.savedmodel": {"app.engine", "app.errors", "app.images", "app.store"},
     "app.store": {"app.errors", "app.manifest"},
     "app.schemas": {"app.preparation"},
+    "app.settings": {"app.callers", "app.keys", "app.origins", "app.rate"},
     "app.problems": {"app.errors", "app.protection"},
+    "app.access": {"app.callers", "app.errors", "app.keys", "app.metrics", "app.origins", "app.problems", "app.rate",
+                   "app.settings"},
     "app.open_inference": {"app.errors", "app.images", "app.schemas", "app.tensors"},
     "app.tensorflow_serving": {"app.errors", "app.images", "app.schemas", "app.tensors"},
     "app.routes": {"app.service", "app.schemas", "app.errors", "app.images", "app.npy", "app.manifest", "app.problems",
@@ -39,8 +42,8 @@ ALLOWED = {
 }  # fmt: skip
 DEFAULT = {"app.errors", "app.images"}
 # The command line stands above both programs; only it may see them together.
-CLI = {"app.client", "app.engine", "app.errors", "app.images", "app.main", "app.serve", "app.settings", "app.store",
-       "cli", "training.__main__"}  # fmt: skip
+CLI = {"app.client", "app.engine", "app.errors", "app.images", "app.keys", "app.main", "app.serve", "app.settings",
+       "app.store", "cli", "training.__main__"}  # fmt: skip
 TRAINING = {"app.store", "app.images", "app.manifold", "app.errors", "app.manifest", "app.preparation"}
 
 

@@ -91,6 +91,11 @@ def assets() -> dict[str, Asset]:
     }
 
 
+def open_paths() -> list[str]:
+    """The addresses of the page and its files, which are the same for everybody; the points are the model's."""
+    return ["/", *(f"/explorer/{name}" for name in assets())]
+
+
 def _asset(content: bytes, media_type: str) -> Asset:
     return Asset(content, media_type, f'"{hashlib.sha256(content).hexdigest()[:24]}"')
 

@@ -1,0 +1,338 @@
+"""Who may call, and how often, through the whole application."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from app import keys, serve
+from app.access import Gate, is_open
+from app.edge import Edge
+from app.images import encode_png
+from app.keys import Keyring
+from app.main import create_app
+from app.metrics import Metrics
+from app.origins import parse as origins_of
+from app.rate import Rate
+from app.routes.explorer import assets
+from app.settings import Settings
+
+SECRET, KEY = keys.new("ci")
+OTHER, OTHER_KEY = keys.new("web")
+BEARER = {"authorization": f"Bearer {SECRET}"}
+Z = {"z": [0.5, -0.5]}
+PROBES = ["/livez", "/readyz", "/v2/health/live", "/v2/health/ready", "/v2/models/encoder/ready",
+          "/v2/models/generator/versions/1/ready"]  # fmt: skip
+CLOSED = [
+    ("POST", "/encode"), ("POST", "/generate"), ("POST", "/generate?scale=2"), ("POST", "/reconstruct"),
+    ("GET", "/manifold.png"), ("HEAD", "/manifold.png"), ("GET", "/latent.png"), ("GET", "/model"), ("GET", "/metrics"),
+    ("GET", "/explorer/points.json"), ("GET", "/nowhere"), ("OPTIONS", "/generate"), ("GET", "/livez/"),
+    ("GET", "/explorer/../model"), ("POST", "/v2/repository/index"), ("GET", "/v2"),
+    ("GET", "/v2/models/encoder"), ("POST", "/v2/models/generator/infer"), ("GET", "/v1/models/encoder"),
+    ("POST", "/v1/models/generator:predict"),
+]  # fmt: skip
+
+
+class Caller(httpx.AsyncClient):
+    app: Any
+
+
+@asynccontextmanager
+async def serving(settings, engine, **changes):
+    app = create_app(settings.model_copy(update=changes), lambda stored, settings: engine)
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False, client=("192.0.2.7", 1))
+    async with (
+        app.router.lifespan_context(app),
+        Caller(transport=transport, base_url="http://service") as client,
+    ):
+        client.app = app
+        yield client
+
+
+@pytest.fixture
+async def locked(settings, engine):
+    """The service with two keys."""
+    async with serving(settings, engine, api_keys=(KEY, OTHER_KEY)) as client:
+        yield client
+
+
+def test_where_nothing_is_asked_for_the_edge_stands_alone(settings, engine):
+    app = create_app(settings, lambda stored, settings: engine)
+    assert type(vars(app)["edge"]) is Edge
+
+
+@pytest.mark.parametrize(("method", "path"), CLOSED)
+async def test_without_a_key_everything_but_probes_and_pages_is_closed(locked, method, path):
+    response = await locked.request(method, path)
+    assert response.status_code == 401
+    assert response.headers["www-authenticate"] == 'Bearer realm="digit-vae"'
+    if method != "HEAD":
+        protocol = path.startswith(("/v1", "/v2"))
+        assert response.headers["content-type"] == f"application/{'json' if protocol else 'problem+json'}"
+        told = response.json()
+        assert "Authorization: Bearer" in (told["error"] if protocol else told["detail"])
+        assert protocol or (told["code"], told["status"]) == ("unauthorized", 401)
+
+
+@pytest.mark.parametrize("path", [*PROBES, "/docs", "/openapi.json", "/", *(f"/explorer/{name}" for name in assets())])
+async def test_probes_and_pages_are_open(locked, path):
+    assert (await locked.get(path)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        BEARER,
+        {"authorization": f"bearer {OTHER}"},
+        {"x-api-key": SECRET},
+        {"authorization": "Basic x", "x-api-key": OTHER},
+    ],
+)
+async def test_with_any_of_the_keys_all_is_as_without_keys(locked, client, digit, headers):
+    png = {"content-type": "image/png"}
+    cases: list[tuple[str, str, dict[str, Any]]] = [
+        ("POST", "/generate", {"json": Z}),
+        ("POST", "/generate?scale=2", {"json": Z}),
+        ("POST", "/generate", {"json": {"z": [1]}}),
+        ("POST", "/encode", {"content": encode_png(digit), "headers": png}),
+        ("GET", "/model", {}),
+        ("GET", "/nowhere", {}),
+        ("POST", "/v1/models/generator:predict", {"json": {"instances": [[0, 0]]}}),
+    ]
+    for method, path, request in cases:
+        free = await client.request(method, path, **request)
+        keyed = await locked.request(method, path, **{**request, "headers": {**request.get("headers", {}), **headers}})
+        assert (keyed.status_code, keyed.content, {**keyed.headers}) == (
+            free.status_code, free.content, {**free.headers})  # fmt: skip
+
+
+async def test_a_wrong_key_is_told_to_be_wrong_and_not_repeated(locked, caplog):
+    caplog.set_level(logging.DEBUG)
+    wrong = "vae_nearly-the-right-one"
+    response = await locked.post("/generate", json=Z, headers={"authorization": f"Bearer {wrong}"})
+    assert response.status_code == 401
+    assert 'error="invalid_token"' in response.headers["www-authenticate"]
+    assert wrong not in f"{response.text}{response.headers}{caplog.text}"
+
+
+async def test_no_key_appears_in_the_log(settings, engine, caplog, monkeypatch):
+    caplog.set_level(logging.DEBUG)
+    async with serving(settings, engine, api_keys=(KEY,)) as client:
+
+        async def fail(*_):
+            raise RuntimeError("broken")
+
+        monkeypatch.setattr(client.app.state.service, "generate", fail)
+        assert (await client.post("/generate", json=Z, headers=BEARER)).status_code == 500
+    assert "keys: ci;" in caplog.text
+    assert SECRET not in caplog.text
+    assert KEY.digest.hex() not in caplog.text
+
+
+async def test_a_refused_body_is_not_read_and_takes_no_place(settings, engine):
+    async with serving(settings, engine, api_keys=(KEY,), max_requests=1) as client:
+        sent: list[Any] = []
+
+        async def receive():
+            raise AssertionError("the body was asked for")
+
+        async def send(message):
+            sent.append(message)
+
+        scope = {"type": "http", "method": "POST", "path": "/generate", "query_string": b"", "headers": []}
+        await client.app(scope, receive, send)
+        assert [message.get("status") for message in sent] == [401, None]
+        text = (await client.get("/metrics", headers=BEARER)).text
+        assert 'digit_vae_requests_total{route="/generate",status="401"} 1' in text
+
+
+async def test_keys_of_list_and_file_are_added_and_one_name_may_have_two(settings, engine, tmp_path):
+    old, new = (keys.new("ci") for _ in range(2))
+    (tmp_path / "keys").write_text(f"# rotation\n{new[1]}\n")
+    chosen = Settings(
+        model_store=settings.model_store, **{"api_keys": f"{old[1]}, {KEY}", "api_keys_file": tmp_path / "keys"}
+    )
+    async with serving(chosen, engine) as client:
+        for secret, status in ((old[0], 200), (new[0], 200), (SECRET, 200), (OTHER, 401)):
+            assert (await client.get("/model", headers={"x-api-key": secret})).status_code == status
+
+
+def test_settings_read_the_environment_and_repeat_nothing_of_it(monkeypatch, tmp_path):
+    monkeypatch.setenv("VAE_API_KEYS", f"{KEY},{OTHER_KEY}")
+    monkeypatch.setenv("VAE_RATE_LIMIT", "100/s")
+    monkeypatch.setenv("VAE_CORS_ORIGINS", "https://example.org")
+    monkeypatch.setenv("VAE_DOCS", "off")
+    settings = Settings()
+    assert settings.all_keys == (KEY, OTHER_KEY)
+    assert settings.rate_limit == Rate(100, "s")
+    assert settings.cors_origins == ("https://example.org",)
+    assert settings.docs is False
+    assert KEY.digest.hex() not in repr(settings)
+    monkeypatch.setenv("VAE_API_KEYS", SECRET)
+    with pytest.raises(ValidationError) as refused:
+        Settings()
+    assert SECRET not in f"{refused.value!s}{refused.value!r}"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("VAE_API_KEYS", SECRET), ("VAE_API_KEYS", ""), ("VAE_API_KEYS_FILE", "missing"), ("VAE_RATE_LIMIT", "fast"),
+     ("VAE_CORS_ORIGINS", "example.org"), ("VAE_TRUSTED_PROXIES", "proxy"), ("VAE_METRICS", "secret")],
+)  # fmt: skip
+def test_a_wrong_setting_keeps_the_service_from_starting_in_one_line(name, value, monkeypatch, capsys):
+    monkeypatch.setenv(name, value)
+    assert serve.main([]) == 1
+    shown = capsys.readouterr().err
+    assert shown.startswith(f"error: {name}: ")
+    assert len(shown.splitlines()) == 1
+    assert SECRET not in shown
+
+
+@pytest.mark.parametrize(("metrics", "without", "keyed"), [("key", 401, 200), ("open", 200, 200), ("off", 401, 404)])
+async def test_metrics_are_for_who_may_call_for_all_or_for_nobody(settings, engine, metrics, without, keyed):
+    async with serving(settings, engine, api_keys=(KEY,), metrics=metrics) as client:
+        assert (await client.get("/metrics")).status_code == without
+        assert (await client.get("/metrics", headers=BEARER)).status_code == keyed
+    async with serving(settings, engine, metrics=metrics) as client:
+        assert (await client.get("/metrics")).status_code == (404 if metrics == "off" else 200)
+
+
+async def test_documents_and_explorer_can_be_left_out(settings, engine):
+    async with serving(settings, engine, docs=False, explorer=False) as client:
+        for path in ("/docs", "/redoc", "/openapi.json", "/", "/explorer/explorer.js", "/explorer/points.json"):
+            assert (await client.get(path)).status_code == 404
+        assert (await client.get("/model")).status_code == 200
+    async with serving(settings, engine, docs=False, explorer=False, api_keys=(KEY,)) as client:
+        assert (await client.get("/docs")).status_code == 401  # closed like whatever is not there
+
+
+async def test_the_openapi_document_says_who_may_call(settings, engine, client):
+    free = (await client.get("/openapi.json")).json()
+    assert "securitySchemes" not in free["components"]
+    async with serving(settings, engine, api_keys=(KEY,), rate_limit=Rate(100, "s")) as locked:
+        document = (await locked.get("/openapi.json")).json()
+    schemes = document["components"]["securitySchemes"]
+    assert {(each["type"], each.get("scheme"), each.get("name")) for each in schemes.values()} == {
+        ("http", "bearer", None), ("apiKey", None, "X-API-Key")}  # fmt: skip
+    for path, verbs in document["paths"].items():
+        for verb, operation in verbs.items():
+            if is_open(path):
+                assert operation == free["paths"][path][verb]
+            else:
+                assert operation["security"] == [{name: []} for name in schemes]
+                assert {"401", "429"} <= set(operation["responses"])
+                assert "429" not in free["paths"][path][verb]["responses"]
+    refusal = document["paths"]["/v2/models/{name}/infer"]["post"]["responses"]["401"]["content"]
+    assert refusal == {"application/json": {"schema": {"$ref": "#/components/schemas/ProtocolError"}}}
+
+
+async def test_beyond_the_rate_a_caller_is_told_when_to_come_back(settings, engine):
+    async with serving(settings, engine, rate_limit=Rate(60, "min"), rate_burst=2) as client:
+        statuses = [(await client.post("/generate", json=Z)).status_code for _ in range(2)]
+        refused = await client.post("/generate", json=Z)
+        assert [*statuses, refused.status_code] == [200, 200, 429]
+        assert refused.json()["code"] == "rate-limited"
+        assert refused.headers["content-type"] == "application/problem+json"
+        assert refused.headers["retry-after"] == "1"
+        protocol = await client.post("/v1/models/generator:predict", json={"instances": [[0, 0]]})
+        assert (protocol.status_code, set(protocol.json())) == (429, {"error"})
+        assert protocol.headers["retry-after"] == "1"
+        for path in (*PROBES, "/", "/docs"):
+            assert (await client.get(path)).status_code == 200
+
+
+async def test_the_holder_of_a_key_is_not_held_up_by_others_at_the_same_address(settings, engine):
+    async with serving(settings, engine, api_keys=(KEY, OTHER_KEY), rate_limit=Rate(2, "h")) as client:
+
+        async def statuses(headers: dict[str, str]) -> list[int]:
+            return [(await client.get("/model", headers=headers)).status_code for _ in range(3)]
+
+        assert await statuses({"x-api-key": "guess"}) == [401, 401, 429]
+        assert await statuses(BEARER) == [200, 200, 429]
+        assert await statuses({"x-api-key": OTHER}) == [200, 200, 429]
+        assert (await client.get("/livez")).status_code == 200
+
+
+ORIGIN = {"origin": "https://example.org"}
+
+
+async def test_pages_of_other_origins_are_not_answered_for_by_default(client):
+    response = await client.get("/model", headers=ORIGIN)
+    assert not [name for name in response.headers if name.startswith("access-control")]
+    preflight = await client.options("/generate", headers={**ORIGIN, "access-control-request-method": "POST"})
+    assert preflight.status_code == 405
+
+
+async def test_pages_of_the_origins_that_are_named_may_call(settings, engine, digit):
+    changes = {"api_keys": (KEY,), "cors_origins": origins_of("https://example.org"), "rate_limit": Rate(9, "h")}
+    async with serving(settings, engine, **changes) as client:
+        asked = {
+            **ORIGIN,
+            "access-control-request-method": "POST",
+            "access-control-request-headers": "authorization,content-type",
+        }
+        preflight = await client.options("/generate", headers=asked)  # browsers send no key with it
+        assert preflight.status_code == 200
+        assert preflight.headers["access-control-allow-origin"] == "https://example.org"
+        assert (await client.options("/generate", headers=asked | {"origin": "https://evil.org"})).status_code == 400
+        png = {"content-type": "image/png"}
+        cases: list[tuple[str, str, dict[str, Any], int]] = [
+            ("POST", "/generate", {"json": Z}, 200),  # the short cuts
+            ("POST", "/encode", {"content": encode_png(digit), "headers": png}, 200),
+            ("GET", "/manifold.png?n=2", {}, 200),
+            ("GET", "/manifold.png?n=2", {}, 200),
+            ("POST", "/generate?scale=2", {"json": Z}, 200),
+            ("GET", "/nowhere", {}, 404),
+        ]
+        for method, path, request, status in cases:
+            headers = {**request.pop("headers", {}), **ORIGIN, **BEARER}
+            response = await client.request(method, path, headers=headers, **request)
+            assert response.status_code == status
+            assert response.headers["access-control-allow-origin"] == "https://example.org"
+            assert "Retry-After" in response.headers["access-control-expose-headers"]
+        refused = await client.get("/model", headers=ORIGIN)
+        assert (refused.status_code, refused.headers["access-control-allow-origin"]) == (401, "https://example.org")
+        other = await client.get("/model", headers={"origin": "https://evil.org", **BEARER})
+        assert "access-control-allow-origin" not in other.headers
+        assert "access-control-allow-credentials" not in refused.headers
+
+
+async def test_a_manifold_kept_does_not_keep_the_origin_that_asked_first(settings, engine):
+    async with serving(settings, engine, cors_origins=("https://a.org", "https://b.org")) as client:
+        for origin in ("https://a.org", "https://b.org", "https://a.org"):
+            response = await client.get("/manifold.png?n=2", headers={"origin": origin})
+            assert response.headers.get_list("access-control-allow-origin") == [origin]
+        plain = await client.get("/manifold.png?n=2")
+        assert "access-control-allow-origin" not in plain.headers
+
+
+async def reached(scope, receive, send):
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b""})
+
+
+@given(
+    path=st.text(st.characters(max_codepoint=255)),
+    headers=st.lists(st.tuples(st.sampled_from([b"authorization", b"x-api-key", b"x"]), st.binary(max_size=600))),
+    client=st.none() | st.tuples(st.text(max_size=80), st.integers(0, 65535)),
+)
+async def test_no_request_without_a_key_gets_in_and_none_breaks_the_gate(path, headers, client):
+    gate = Gate(reached, Keyring([KEY]), None, Metrics([]), ["/docs"])
+    sent: list[Any] = []
+
+    async def send(message):
+        sent.append(message)
+
+    scope = {"type": "http", "method": "GET", "path": path, "headers": headers, "client": client}
+    await gate(scope, None, send)
+    assert sent[0]["status"] == (200 if is_open(path, ["/docs"]) else 401)
+    sent.clear()
+    await gate({**scope, "headers": [*headers, (b"x-api-key", SECRET.encode())]}, None, send)
+    assert sent[0]["status"] == 200

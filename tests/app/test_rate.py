@@ -1,0 +1,87 @@
+"""The token buckets, on a clock that the test moves."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app import rate
+from app.rate import Rate, RateLimit
+
+
+class Clock:
+    def __init__(self, now: float = 1e6) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.mark.parametrize(("text", "per_s"), [("100/s", 100), ("6000/min", 100), (" 36/h ", 0.01), ("1/s", 1)])
+def test_a_rate_is_a_number_and_a_period(text, per_s):
+    assert rate.parse(text).per_s == pytest.approx(per_s)
+    assert str(rate.parse(text)) == text.strip()
+
+
+@pytest.mark.parametrize(
+    "text", ["", "100", "100/", "/s", "0/s", "-1/s", "1.5/s", "1e3/s", "100/sec", "10/s/s", "9" * 12]
+)
+def test_anything_else_is_no_rate(text):
+    with pytest.raises(ValueError, match="100/s"):
+        rate.parse(text)
+
+
+def test_a_full_bucket_is_a_burst_and_then_the_rate_holds():
+    clock = Clock()
+    limit = RateLimit(Rate(10, "s"), burst=3, clock=clock)
+    assert [limit.wait("a") for _ in range(3)] == [0, 0, 0]
+    assert limit.wait("a") == pytest.approx(0.1)
+    clock.now += 0.1
+    assert limit.wait("a") == 0
+    assert limit.wait("a") == pytest.approx(0.1)
+    clock.now += 60
+    assert [limit.wait("a") == 0 for _ in range(4)] == [True, True, True, False]
+
+
+def test_without_a_burst_the_bucket_holds_a_period():
+    limit = RateLimit(Rate(6, "min"), clock=Clock())
+    assert [limit.wait("a") == 0 for _ in range(7)] == [True] * 6 + [False]
+    assert limit.wait("a") == pytest.approx(10)
+
+
+def test_callers_do_not_share():
+    limit = RateLimit(Rate(1, "s"), clock=Clock())
+    assert [limit.wait(caller) == 0 for caller in ("a", "a", "b", "b")] == [True, False, True, False]
+
+
+def test_the_callers_that_are_kept_are_the_latest():
+    limit = RateLimit(Rate(1, "h"), clock=Clock(), most_callers=2)
+    limit.wait("a")
+    limit.wait("b")
+    assert limit.wait("a") > 0  # refused, and seen again
+    limit.wait("c")
+    assert limit.wait("a") > 0
+    assert limit.wait("b") == 0  # forgotten, so it begins anew
+
+
+@given(
+    count=st.integers(1, 1000),
+    period=st.sampled_from(["s", "min", "h"]),
+    burst=st.integers(1, 50),
+    steps=st.lists(st.floats(0, 100), max_size=200),
+)
+def test_no_caller_gets_more_than_burst_and_rate_and_whoever_waits_as_told_gets_in(count, period, burst, steps):
+    clock = Clock()
+    limit = RateLimit(Rate(count, period), burst, clock)
+    began, admitted = clock.now, 0
+    for step in steps:
+        clock.now += step
+        wait_s = limit.wait("a")
+        assert wait_s >= 0
+        admitted += wait_s == 0
+        assert admitted <= burst + Rate(count, period).per_s * (clock.now - began) + 1e-3
+        if wait_s:
+            clock.now += wait_s + 1e-9 * clock.now / 1e3
+            assert limit.wait("a") == 0
+            admitted += 1

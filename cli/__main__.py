@@ -8,7 +8,7 @@ import sys
 
 from app.client import ClientError
 from app.errors import DigitVaeError
-from cli import completion, encode, generate, manifold, models, serve, train
+from cli import completion, encode, generate, key, manifold, models, serve, train
 from cli.connection import OpenEngine
 from cli.errors import CommandError, UsageError
 
@@ -22,12 +22,13 @@ examples:
   digit-vae manifold -o manifold.png               the notebook's figure
   digit-vae train --preset notebook --data mnist   train, and publish the next version
   digit-vae models list                            what is published
+  digit-vae key ci                                 a key for a service that asks its callers for one
 
 encode, generate and manifold ask a running service (--url, or VAE_URL, or http://127.0.0.1:8000), or load the
-newest model themselves with --store.
+newest model themselves with --store. A service that asks for a key gets that of VAE_API_KEY, or --api-key.
 
 exit codes: 0 done; 1 failed, with one line on stderr; 2 the command line is wrong; 130 interrupted (Ctrl-C)."""
-COMMANDS = (serve, train, encode, generate, manifold, models, completion)
+COMMANDS = (serve, train, encode, generate, manifold, models, key, completion)
 
 
 def main(arguments: list[str] | None = None, open_engine: OpenEngine | None = None) -> int:

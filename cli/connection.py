@@ -11,7 +11,7 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from app.client import AsyncClient, Retries
 from app.client.plan import DEFAULT_URL
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 OpenEngine = Callable[["StoredVersion", "Settings"], "Engine"]
 R = TypeVar("R")
 
+# Who may call the service that an environment describes is no matter of a command that is its own service.
+NO_ACCESS: dict[str, Any] = {"api_keys": None, "api_keys_file": None, "rate_limit": None}
 FIRST_WAIT_S = 0.05  # somebody watches: that nobody listens at the address is told within a second or two
 
 
@@ -34,11 +36,21 @@ def add(parser: argparse.ArgumentParser) -> None:
     either = group.add_mutually_exclusive_group()
     either.add_argument("--url", help=f"address of a running service; by default $VAE_URL, or {DEFAULT_URL}")
     either.add_argument("--store", type=Path, metavar="DIR", help="use the model of this store, without a service")
+    add_key(group)
     group.add_argument(
         "--version", type=int, help="with --store: this version; by default $VAE_MODEL_VERSION, or the newest"
     )
     group.add_argument(
         "--timeout", type=float, default=30.0, metavar="SECONDS", help="longest wait for an answer (default: 30)"
+    )
+
+
+def add_key(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    """The option of everything that asks a service."""
+    parser.add_argument(
+        "--api-key",
+        metavar="KEY",
+        help="for a service that asks for one; by default $VAE_API_KEY, which other users of the machine do not see",
     )
 
 
@@ -63,7 +75,9 @@ def use(options: argparse.Namespace, work: Callable[[AsyncClient], Awaitable[R]]
 @asynccontextmanager
 async def _over_the_network(options: argparse.Namespace) -> AsyncIterator[AsyncClient]:
     url = options.url or os.environ.get("VAE_URL") or DEFAULT_URL
-    async with AsyncClient(url, timeout_s=options.timeout, retries=Retries(first_s=FIRST_WAIT_S)) as client:
+    async with AsyncClient(
+        url, timeout_s=options.timeout, api_key=options.api_key, retries=Retries(first_s=FIRST_WAIT_S)
+    ) as client:
         yield client
 
 
@@ -83,7 +97,7 @@ async def _in_process(options: argparse.Namespace) -> AsyncIterator[AsyncClient]
             request_timeout_s=options.timeout,
             metrics_dir=None,
             log_level="ERROR",
-            **pinned,
+            **(NO_ACCESS | pinned),
         )
     except ValidationError as exc:
         first = exc.errors()[0]

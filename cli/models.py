@@ -43,6 +43,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     either = showing.add_mutually_exclusive_group()
     either.add_argument("--store", type=Path, default=default, metavar="DIR", help=f"by default {default}")
     either.add_argument("--url", help="ask a running service what it serves")
+    connection.add_key(showing)
     verifying.add_argument("version", nargs="?", type=int, help="all of them by default")
     pinning.add_argument("version", type=int)
     pinning.add_argument("-o", "--output", metavar="FILE", help="set it in this file of NAME=value lines, like .env")

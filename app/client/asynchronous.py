@@ -39,6 +39,7 @@ class AsyncClient:
         self,
         url: str = plan.DEFAULT_URL,
         *,
+        api_key: str | None = None,
         timeout_s: float = plan.TIMEOUT_S,
         retries: Retries | None = None,
         sending: Sending | None = None,
@@ -48,7 +49,7 @@ class AsyncClient:
         self.url = url
         self._retries = retries or Retries()
         self._sending = sending or Sending()
-        self._http = httpx.AsyncClient(**plan.options(url, headers, timeout_s), transport=transport)
+        self._http = httpx.AsyncClient(**plan.options(url, headers, api_key, timeout_s), transport=transport)
 
     async def encode(
         self, images: Images, *, invert: Invert = "auto", fit: Fit = "auto", progress: Progress = False

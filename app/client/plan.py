@@ -6,6 +6,7 @@ in halves until one image is left: the error then names its place.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,6 +21,7 @@ from app.client.results import FloatArray
 from app.client.retries import connection_error
 
 DEFAULT_URL = "http://127.0.0.1:8000"
+KEY_VARIABLE = "VAE_API_KEY"
 TIMEOUT_S = 30.0
 READY_WAIT_S = 0.25
 PROBE_S = 10.0  # most for one question: who was asked may have ended, and another begun to answer at the address
@@ -27,11 +29,11 @@ ONE_OF_THEM = frozenset({"invalid-image", "image-too-large", "body-too-large", "
 MOST_LATENTS = 1024  # in one request; the service takes 4096 unless it is set otherwise
 
 
-def options(url: str, headers: dict[str, str] | None, timeout_s: float) -> dict[str, Any]:
+def options(url: str, headers: dict[str, str] | None, api_key: str | None, timeout_s: float) -> dict[str, Any]:
     """The arguments of httpx's client.
 
     Raises:
-        InvalidInput: the address is not one of HTTP.
+        InvalidInput: the address is not one of HTTP, or the key cannot be one.
     """
     try:
         parsed = httpx.URL(url)
@@ -39,7 +41,20 @@ def options(url: str, headers: dict[str, str] | None, timeout_s: float) -> dict[
         raise InvalidInput(f"{url} is not an address: {exc}") from exc
     if parsed.scheme not in ("http", "https") or not parsed.host:
         raise InvalidInput(f"The address of a service is http://HOST:PORT; got {url!r}.")
-    return {"base_url": parsed, "headers": headers, "timeout": timeout_s}
+    given = httpx.Headers(headers)
+    # Authorization may be a proxy's: in the headers, or as http://USER:PASSWORD@HOST.
+    taken = "authorization" in given or bool(parsed.userinfo)
+    return {"base_url": parsed, "headers": [*_key(api_key, taken).items(), *given.multi_items()], "timeout": timeout_s}
+
+
+def _key(api_key: str | None, taken: bool) -> dict[str, str]:
+    """The header that carries the key, if there is one. The key itself is in no error: those are logged."""
+    key = (os.environ.get(KEY_VARIABLE, "") if api_key is None else api_key).strip()
+    if not all("!" <= letter <= "~" for letter in key):
+        raise InvalidInput("An API key is made of letters, digits and signs of ASCII, without a space.")
+    if not key:
+        return {}
+    return {"x-api-key": key} if taken else {"authorization": f"Bearer {key}"}
 
 
 def arguments(call: Call, timeout_s: float | None) -> dict[str, Any]:

@@ -34,6 +34,7 @@ class Client:
 
     Args:
         url: the service's address, with a path if it lies behind one.
+        api_key: for a service that asks for one; by default that of the environment, VAE_API_KEY.
         timeout_s: most seconds to connect, to send, and to wait for the next bytes of an answer.
         retries: when the service is busy or cannot be reached; see Retries.
         sending: how long lists are cut and sent; see Sending.
@@ -41,7 +42,7 @@ class Client:
         transport: httpx's, in place of the network.
 
     Raises:
-        InvalidInput: `url` is no address.
+        InvalidInput: `url` is no address, or `api_key` no key.
 
     Every call may raise ConnectionFailed, ProblemError and BadAnswer, and one of several requests VersionChanged;
     app/client/errors.py has the tree.
@@ -51,6 +52,7 @@ class Client:
         self,
         url: str = plan.DEFAULT_URL,
         *,
+        api_key: str | None = None,
         timeout_s: float = plan.TIMEOUT_S,
         retries: Retries | None = None,
         sending: Sending | None = None,
@@ -60,7 +62,7 @@ class Client:
         self.url = url
         self._retries = retries or Retries()
         self._sending = sending or Sending()
-        self._http = httpx.Client(**plan.options(url, headers, timeout_s), transport=transport)
+        self._http = httpx.Client(**plan.options(url, headers, api_key, timeout_s), transport=transport)
 
     def encode(
         self, images: Images, *, invert: Invert = "auto", fit: Fit = "auto", progress: Progress = False

@@ -6,6 +6,7 @@ import { Curl } from "./curl.js";
 import { Drawing } from "./drawing.js";
 import { acceptFiles } from "./files.js";
 import { Latest } from "./latest.js";
+import { carryKey } from "./links.js";
 import { ofPlane } from "./manifold.js";
 import { Notice } from "./notice.js";
 import { Picture } from "./picture.js";
@@ -165,6 +166,7 @@ function connectButtons() {
   part("clear").addEventListener("click", () => drawing.clear());
   part("go-there").addEventListener("click", () => reading.mean && chooseByHand(reading.mean));
   part("encode-digit").addEventListener("click", () => digit.blob && readFile({ blob: digit.blob, name: "digit.png" }));
+  carryKey([part("show-model"), part("save-points")], notice.from("page"));
   acceptFiles(part("file"), part("easel"), readFile, notice.from("picture"));
 }
 

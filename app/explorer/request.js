@@ -2,6 +2,8 @@
 //
 // { path, json | file + type, accept, saves }: a path relative to the page, so that it works behind a prefix.
 
+import * as key from "./key.js";
+
 export const generate = (z, query = "") => ({ path: `generate${query}`, json: { z }, saves: "digit.png" });
 export const manifold = (query) => ({ path: `manifold.png?${query}`, saves: "manifold.png" });
 export const encode = (picture) => ({ path: "encode", ...asBody(picture) });
@@ -20,16 +22,18 @@ export class Trouble extends Error {
 }
 
 export async function send(request) {
+  const used = key.current();
   const response = await reach(request);
   if (response.ok) return response;
-  throw new Trouble(await reason(response), { busy: response.status === 503 });
+  if (response.status === 401 && (await key.renewed(used))) return send(request);
+  throw new Trouble(await reason(response), { busy: [429, 503].includes(response.status) });
 }
 
 async function reach(request) {
   try {
     return await fetch(new URL(request.path, document.baseURI), {
       method: body(request) ? "POST" : "GET",
-      headers: headers(request),
+      headers: { ...headers(request), ...key.header() },
       body: body(request),
     });
   } catch {
@@ -56,6 +60,7 @@ async function reason(response) {
 export function asCurl(request) {
   const words = [`curl -s ${quoted(decodeURI(new URL(request.path, document.baseURI)))}`];
   for (const [name, value] of Object.entries(headers(request))) words.push(`-H ${quoted(`${name}: ${value}`)}`);
+  if (key.current()) words.push('-H "authorization: Bearer $VAE_API_KEY"'); // what is copied is pasted anywhere
   if (request.json) words.push(`-d ${quoted(body(request))}`);
   if (request.file) words.push(`--data-binary ${quoted(`@${request.name}`)}`);
   if (request.saves) words.push(`-o ${request.saves}`);

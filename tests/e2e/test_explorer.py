@@ -84,7 +84,7 @@ class Counted:
 
 
 @contextmanager
-def serving(store: Path, latent_dim: int = 2) -> Iterator[tuple[str, Counted]]:
+def serving(store: Path, latent_dim: int = 2, **chosen: Any) -> Iterator[tuple[str, Counted]]:
     """The address of the application in a thread of this process."""
 
     def stage(folder: Path) -> None:
@@ -93,7 +93,9 @@ def serving(store: Path, latent_dim: int = 2) -> Iterator[tuple[str, Counted]]:
         np.savez(folder / "reports" / "latents.npz", z_mean=z_mean, labels=(z_mean[:, 0] > 0) + 3)
 
     publish(store, stage, lambda *told: fake_manifest(*told).model_copy(update={"latent_dim": latent_dim}))
-    counted = Counted(create_app(Settings(model_store=store), lambda stored, settings: SlowEngine(latent_dim)))
+    counted = Counted(
+        create_app(Settings(model_store=store, **chosen), lambda stored, settings: SlowEngine(latent_dim))
+    )
     port = free_port()
     server = uvicorn.Server(uvicorn.Config(counted, port=port, ws="none", log_level="warning"))
     thread = threading.Thread(target=server.run)

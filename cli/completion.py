@@ -13,7 +13,7 @@ examples:
   eval "$(digit-vae completion bash)"                                        for this shell
   digit-vae completion bash > ~/.local/share/bash-completion/completions/digit-vae
   digit-vae completion zsh > ~/.zfunc/_digit-vae                             if ~/.zfunc is in $fpath"""
-FILES = frozenset({"files", "output", "z"})
+FILES = frozenset({"append", "files", "output", "z"})
 FOLDERS = frozenset({"store", "runs", "tensorboard"})
 
 

@@ -107,8 +107,9 @@ async def test_with_any_of_the_keys_all_is_as_without_keys(locked, client, digit
         ("POST", "/v1/models/generator:predict", {"json": {"instances": [[0, 0]]}}),
     ]
     for method, path, request in cases:
-        free = await client.request(method, path, **request)
-        keyed = await locked.request(method, path, **{**request, "headers": {**request.get("headers", {}), **headers}})
+        named = {**request.get("headers", {}), "x-request-id": "the same"}
+        free = await client.request(method, path, **{**request, "headers": named})
+        keyed = await locked.request(method, path, **{**request, "headers": {**named, **headers}})
         assert (keyed.status_code, keyed.content, {**keyed.headers}) == (
             free.status_code, free.content, {**free.headers})  # fmt: skip
 
@@ -120,6 +121,12 @@ async def test_a_wrong_key_is_told_to_be_wrong_and_not_repeated(locked, caplog):
     assert response.status_code == 401
     assert 'error="invalid_token"' in response.headers["www-authenticate"]
     assert wrong not in f"{response.text}{response.headers}{caplog.text}"
+
+
+async def test_a_refusal_names_its_request(locked):
+    response = await locked.post("/generate", json=Z, headers={"x-request-id": "mine"})
+    assert response.status_code == 401
+    assert response.headers["x-request-id"] == response.json()["request_id"] == "mine"
 
 
 async def test_no_key_appears_in_the_log(settings, engine, caplog, monkeypatch):

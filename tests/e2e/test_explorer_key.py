@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from app import keys
-from tests.e2e.test_explorer import DESK, browser, saved, serving
+from tests.e2e.browser import DESK
+from tests.e2e.test_explorer import browser, saved, serving
 
 __all__ = ["browser"]  # the fixture
 pytestmark = pytest.mark.slow

@@ -39,6 +39,8 @@ class TracedBatcher(Batcher):
         self._asked: WeakKeyDictionary[asyncio.Future[Rows], _Asked] = WeakKeyDictionary()
 
     def _run(self, call: Call, rows: Array) -> Rows:
+        if not trace.get_current_span().is_recording():
+            return super()._run(call, rows)
         with self._tracer.start_as_current_span("model", attributes=_sizes(len(rows), [rows])):
             return super()._run(call, rows)
 

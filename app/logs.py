@@ -15,6 +15,8 @@ from app.settings import Settings
 ACCESS = "app.access_log"
 UVICORNS = ("uvicorn", "uvicorn.error", "uvicorn.asgi", "uvicorn.access")
 
+ENCODER = json.JSONEncoder(default=str)  # json.dumps would make one for each line
+
 
 def configure(settings: Settings) -> None:
     """Make the loggers of this process speak as the settings say; doing it twice changes nothing.
@@ -50,7 +52,7 @@ class JsonFormatter(logging.Formatter):
             line["exception"] = self.formatException(record.exc_info)
         if record.stack_info:
             line["stack"] = self.formatStack(record.stack_info)
-        return json.dumps({name: value for name, value in line.items() if value is not None}, default=str)
+        return ENCODER.encode({name: value for name, value in line.items() if value is not None})
 
 
 def _rfc3339(seconds: float) -> str:

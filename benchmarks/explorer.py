@@ -44,6 +44,12 @@ WATCH = r"""() => {
   });
 }"""
 
+ARRIVED = """async () => {
+  const late = performance.now() + 20000;
+  while (seen.shown.at(-1)?.[1] !== seen.moves.at(-1)[1] && performance.now() < late)
+    await new Promise(requestAnimationFrame);
+}"""
+
 
 @dataclass(frozen=True)
 class Following:
@@ -72,7 +78,7 @@ def follow(page: Any, seconds: float) -> Following:
         time.sleep(max(0.0, began + i / HERTZ - time.monotonic()))
         page.mouse.move(*_place(i / HERTZ, box))
     took = time.monotonic() - began
-    page.wait_for_load_state("networkidle")
+    page.evaluate(ARRIVED)
     seen = page.evaluate("window.seen")
     delays = _delays(seen["moves"], seen["shown"])
     return Following(len(seen["moves"]), took, delays, len(seen["requests"]), _most_at_once(seen["requests"]))

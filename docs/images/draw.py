@@ -41,9 +41,10 @@ def explorer(url: str) -> None:
         for name, viewport in (("desk", DESK), ("phone", PHONE)):
             page = open_explorer(browser, url, viewport=viewport, color_scheme="light", reduced_motion="reduce")
             draw(page, THREE)
-            page.click("#go-there")
-            page.wait_for_load_state("networkidle")
+            with page.expect_response("**/generate"):
+                page.click("#go-there")
             page.evaluate("scrollTo(0, 0)")
+            page.wait_for_timeout(500)  # for the digit to be painted
             png = page.screenshot(full_page=name == "desk")
             picture = Image.open(io.BytesIO(png)).convert("RGB").point(COARSER * 3)
             picture.save(HERE / f"explorer-{name}.png", optimize=True)

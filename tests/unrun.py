@@ -22,6 +22,10 @@ UNRUN = (
         "it is what all other commands talk to: started once for all of them, with --port",
         "tests/e2e/checkout.py",
     ),
+    Unrun(r"VAE_LOG_FORMAT=json scripts/serve", "it serves until it is stopped", "tests/e2e/test_logs.py"),
+    Unrun(
+        r"OTEL_EXPORTER_OTLP_ENDPOINT=\S+ scripts/serve", "it serves until it is stopped", "tests/app/test_tracing.py"
+    ),
     Unrun(r"scripts/test", "it is what runs these tests", "scripts/test"),
     Unrun(
         r"(\w+=\S+ )*docker compose .*",

@@ -74,7 +74,8 @@ def test_the_answer_shown_is_the_answer_given(checkout):
 
 def test_the_error_shown_is_the_error_given(checkout):
     shown = next(json.loads(block.text) for block in blocks("json") if block.document == "docs/api.md")
-    given = httpx.post(f"{checkout.url}/generate", json={"z": [0, 0, 0]})
+    named = {"x-request-id": shown["request_id"]}
+    given = httpx.post(f"{checkout.url}/generate", json={"z": [0, 0, 0]}, headers=named)
     assert given.status_code == shown["status"]
     assert given.json() == shown
 

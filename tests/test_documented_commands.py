@@ -21,7 +21,7 @@ CLIENT = (ROOT / "docs" / "client.md").read_text()
 TRAINING = (ROOT / "docs" / "training.md").read_text()
 COMPOSE = (ROOT / "docker-compose.yml").read_text()
 COMPOSE_VERBS = {"up", "run", "restart", "down", "stop", "ps", "logs"}
-FOREIGN = {"--require-hashes"}  # options of other programs
+FOREIGN = {"--require-hashes", "--proxy-headers", "--forwarded-allow-ips"}  # options of other programs
 
 
 def understand_command(given: list[str]) -> None:
@@ -127,10 +127,12 @@ def test_every_command_is_run_or_listed_with_what_tests_it():
 
 
 def test_the_commands_that_no_test_runs_are_few():
-    """Those for containers, whose names are checked below, two programs and one for several hosts."""
+    """Those for containers, whose names are checked below, what does not end by itself, one for several hosts."""
     left = {line for block in blocks("sh") for line in commands(block.text) if unrun(line)}
     assert {line for line in left if "docker" not in line and not line.startswith("TF_CONFIG=")} == {
         "scripts/serve",
+        "VAE_LOG_FORMAT=json scripts/serve",
+        "OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4318 scripts/serve",
         "scripts/test",
     }
 

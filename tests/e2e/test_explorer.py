@@ -176,7 +176,13 @@ def saved(page, link: str) -> bytes:
 def shown(page, image: str) -> np.ndarray:
     """The grey levels of an image of the page."""
     script = """async (image) => {
-        await image.decode();
+        for (let tries = 0; ; tries++) try {
+            await image.decode();
+            break;
+        } catch (error) {  // another picture took its place meanwhile
+            if (tries === 100) throw error;
+            await new Promise(requestAnimationFrame);
+        }
         const canvas = new OffscreenCanvas(image.naturalWidth, image.naturalHeight), context = canvas.getContext("2d");
         context.drawImage(image, 0, 0);
         return [...context.getImageData(0, 0, canvas.width, canvas.height).data].filter((_, i) => i % 4 === 0);

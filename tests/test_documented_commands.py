@@ -110,9 +110,11 @@ def test_every_option_that_a_document_names_exists():
 def test_every_block_says_what_it_is():
     """So that none escapes the test that runs it: `text` is what is neither typed nor parsed."""
     for block in blocks():
-        assert block.language in ("sh", "python", "json", "text"), block
+        assert block.language in ("sh", "python", "json", "yaml", "text"), block
         if block.language == "json":
             json.loads(block.text)
+        if block.language == "yaml":
+            yaml.safe_load(block.text)
         if block.language == "python":
             compile(block.text, str(block), "exec")
 

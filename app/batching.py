@@ -102,7 +102,7 @@ class Batcher:
     ) -> None:
         self.max_batch = max_batch
         self.max_queue = max_queue
-        self._inline_rows = inline_rows
+        self.inline_rows = inline_rows
         self._observer = observer or Unobserved()
         self._queue: deque[_Waiting] = deque()
         self._rows_waiting = 0
@@ -140,7 +140,7 @@ class Batcher:
                     part.exception()  # read, so that asyncio does not report it as overlooked
 
     def _runs_at_once(self, rows: int) -> bool:
-        return self._alone and not self._busy and not self._turn_taken and rows <= self._inline_rows
+        return self._alone and not self._busy and not self._turn_taken and rows <= self.inline_rows
 
     def _run(self, call: Call, rows: Array) -> Rows:
         """The call here and now: a lone request is spared two turns of the loop."""
@@ -173,7 +173,7 @@ class Batcher:
 
     def _wake(self, loop: asyncio.AbstractEventLoop) -> None:
         """Start a batch: at once in the thread, or on the loop when all who came in this turn have queued."""
-        if self._inline_rows:
+        if self.inline_rows:
             self._busy = True
             loop.call_soon(self._start)
         else:
@@ -189,7 +189,7 @@ class Batcher:
             return
         call, rows = batch[0].call, [waiting.rows for waiting in batch]
         waits = [now - waiting.since for waiting in batch]
-        if sum(map(len, rows)) <= self._inline_rows:
+        if sum(map(len, rows)) <= self.inline_rows:
             self._finish(batch, waits, _timed(call, rows))
             return
         running = self._thread.submit(_timed, call, rows)
@@ -235,6 +235,13 @@ class Batcher:
         self._observer.batch(sum(len(waiting.rows) for waiting in batch), waits, took_s)
         if self._queue:
             self._wake(asyncio.get_running_loop())
+
+    async def settled(self) -> None:
+        """Wait until a call that is under way in the thread has ended.
+
+        What has been cancelled meanwhile is never called: whoever waits for this may free what it would have called.
+        """
+        await asyncio.wrap_future(self._thread.submit(lambda: None))
 
     async def close(self) -> None:
         """Refuse new calls, answer what waits, and end the thread."""

@@ -29,11 +29,14 @@ from app.edge import Edge
 from app.engine import Engine
 from app.metrics import Metrics
 from app.protection import Protected
+from app.reloading import Reloader
 from app.routes import explorer, inference, manifold, open_inference, operations, permissions, tensorflow_serving
 from app.routes.short_cuts import SHORT_CUTS
-from app.service import ServedModel, Service
+from app.served_model import ServedModel
+from app.service import Service
 from app.settings import Settings
 from app.store import ModelStore, StoredVersion
+from app.verification import probe
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
@@ -77,16 +80,20 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        model = load(chosen, open_engine or open_saved_models)
+        store = ModelStore(chosen.model_store)
+        open_version = functools.partial(load, settings=chosen, open_engine=open_engine or open_saved_models)
+        model = open_version(store.open(store.chosen(chosen.model_version)))
         service = Service(model, chosen, app.state.metrics, _batchers(tracers))
         app.state.service = service
         app.state.metrics.serves(service.model.version)
         # TensorFlow is a million objects that will never be garbage: looking through them holds up every request.
         gc.collect()
         gc.freeze()
+        reloader = Reloader(store, chosen.model_version, open_version, service, app.state.metrics)
         try:
             with _draining(service, chosen.drain_s):
-                yield
+                async with reloader.every(chosen.reload_interval_s):
+                    yield
         finally:
             await service.close()
             if tracers:
@@ -124,7 +131,12 @@ class _Application(FastAPI):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request, or the lifespan."""
         scope["app"] = self
-        await self.edge(scope, receive, send)
+        service: Service | None = getattr(self.state, "service", None)
+        if service is None:
+            await self.edge(scope, receive, send)
+            return
+        with service.model as scope["model"]:  # a request is answered by the version it began on
+            await self.edge(scope, receive, send)
 
 
 def _routers(settings: Settings) -> list[APIRouter]:
@@ -200,18 +212,22 @@ def _draining(service: Service, drain_s: float) -> Iterator[None]:
         signal.signal(signal.SIGTERM, stop)
 
 
-def load(settings: Settings, open_engine: OpenEngine) -> ServedModel:
-    """The version that the settings name, verified, loaded and warm.
+def load(stored: StoredVersion, settings: Settings, open_engine: OpenEngine) -> ServedModel:
+    """A stored version verified, loaded, tried and warm.
 
     Raises:
-        StoreError: there is no such version, or it is not what its manifest says.
+        StoreError: it is not what its manifest says.
         EngineError: the model does not do what its manifest says.
     """
     started = time.perf_counter()
-    stored = ModelStore(settings.model_store).open(settings.model_version)
     stored.verify()
     engine = open_engine(stored, settings)
-    engine.warm_up()
+    try:
+        probe(engine)
+        engine.warm_up()
+    except BaseException:
+        engine.close()
+        raise
     picture = stored.report / "latent.png"
     log.info("version %d is ready after %.1f s", stored.version, time.perf_counter() - started)
     return ServedModel(

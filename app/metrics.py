@@ -46,6 +46,7 @@ class Metrics:
         self._batches = layout.histogram(BATCH_ROWS)
         self._rejected, self._abandoned = layout.take(), layout.take()
         self._queue, self._version = layout.take(), layout.take()
+        self._reloads, self._reload_failures = layout.take(), layout.take()
         self._size = layout.size
         self._values = _doubles(self._size, folder)
 
@@ -79,6 +80,14 @@ class Metrics:
         """A version of the model is served."""
         self._values[self._version] = version
 
+    def reloaded(self) -> None:
+        """See reloading.Observer."""
+        self._values[self._reloads] += 1
+
+    def reload_failed(self) -> None:
+        """See reloading.Observer."""
+        self._values[self._reload_failures] += 1
+
     def _observe(self, at: int, bounds: Sequence[float], value: float) -> None:
         values = self._values
         values[at + bisect_left(bounds, value)] += 1
@@ -104,6 +113,13 @@ class Metrics:
         for name, kind, at, meaning in (
             ("rejected_total", "counter", self._rejected, "Requests refused because too much was under way."),
             ("abandoned_total", "counter", self._abandoned, "Requests dropped before their model call."),
+            ("reloads_total", "counter", self._reloads, "Changes to another version of the model while running."),
+            (
+                "reload_failures_total",
+                "counter",
+                self._reload_failures,
+                "Times that what the store says could not be served, so that the version before served on.",
+            ),
             ("queue_rows", "gauge", self._queue, "Rows that wait for the model."),
             ("model_version", "gauge", self._version, "The version of the model that is served."),
         ):

@@ -19,6 +19,7 @@ from app.engine import Posterior
 from app.errors import CorruptVersion, EngineError
 from app.images import ByteArray, FloatArray
 from app.store import StoredVersion
+from app.verification import check_graph
 
 Run = Callable[[Any], list[Any]]
 
@@ -42,7 +43,7 @@ class SavedModelEngine:
         intra_op_threads: threads of one operation on the CPU; 0 leaves the number to TensorFlow.
 
     Raises:
-        CorruptVersion: a SavedModel does not load or lacks a signature.
+        CorruptVersion: a SavedModel does not load, lacks a signature, or has an operation that may not be there.
     """
 
     def __init__(self, stored: StoredVersion, intra_op_threads: int = 1) -> None:
@@ -54,7 +55,7 @@ class SavedModelEngine:
         self._encode = encoder.signature(ENCODE, "image", ("z_mean", "z_log_var"))
         self._generate = generator.signature(GENERATE, "z", ("image",))
         self._render = generator.signature(RENDER, "z", ("image",))
-        self._graphs = (encoder, generator)
+        self._graphs: tuple[_Graph, ...] = (encoder, generator)
         self._read_png = encoder.png_reader()
 
     def encode(self, images: FloatArray) -> Posterior:
@@ -91,8 +92,11 @@ class SavedModelEngine:
 
     def close(self) -> None:
         """See Engine."""
+        # A session frees its weights when nothing refers to it any more, and each of these does.
+        self._encode = self._generate = self._render = self._read_png = _closed
         for graph in self._graphs:
             graph.close()
+        self._graphs = ()
 
     def _try(self, n: int) -> None:
         height, width = self.image_shape
@@ -111,6 +115,10 @@ class SavedModelEngine:
         images = np.zeros((n, *self.image_shape), np.float32)
         z = np.zeros((n, self.latent_dim), np.float32)
         return max(_fastest(lambda: self.encode(images)), _fastest(lambda: self.render(z)))
+
+
+def _closed(batch: Any) -> list[Any]:
+    raise EngineError("This version has been let go.")
 
 
 def _fastest(call: Callable[[], Any]) -> float:
@@ -141,6 +149,7 @@ class _Graph:
 
     def __init__(self, folder: Path, intra_op_threads: int) -> None:
         self._tf = tensorflow()
+        _check(folder)
         config = self._config(intra_op_threads)  # for reading too: all sessions share the threads of the first
         try:
             self._signatures, definition = self._read(folder, config)
@@ -201,6 +210,20 @@ class _Graph:
     def close(self) -> None:
         """Free the session's memory."""
         self._session.close()
+
+
+def _check(folder: Path) -> None:
+    """Look through a SavedModel before anything of it runs."""
+    from google.protobuf.message import DecodeError
+    from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
+
+    model = SavedModel()
+    try:
+        model.ParseFromString((folder / "saved_model.pb").read_bytes())
+    except (OSError, DecodeError) as exc:
+        raise CorruptVersion(f"The {folder.parent.name} does not load: {type(exc).__name__}.") from exc
+    for meta_graph in model.meta_graphs:
+        check_graph(meta_graph)
 
 
 def _callable_options() -> Any:

@@ -34,7 +34,8 @@ def main(arguments: list[str] | None = None, prog: str = "scripts/serve") -> int
     options = parser(prog).parse_args(arguments)
     try:
         settings = Settings()
-        ModelStore(settings.model_store).open(settings.model_version).verify()
+        store = ModelStore(settings.model_store)
+        store.open(store.chosen(settings.model_version)).verify()
     except ValidationError as exc:
         first = exc.errors()[0]
         print(f"error: VAE_{'_'.join(map(str, first['loc'])).upper()}: {first['msg']}", file=sys.stderr)

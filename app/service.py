@@ -1,7 +1,8 @@
 """Orders the steps of encoding, generating, reconstructing and the manifold.
 
 routes -> Service -> images and preparation (pictures), batching (the model) -> results for routes to represent.
-Knows the engine's interface, not the engine, and nothing of HTTP.
+Knows the engine's interface, not the engine, and nothing of HTTP. Which version a request uses is its caller's to
+say: the one that the request began on.
 """
 
 from __future__ import annotations
@@ -13,15 +14,14 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
-from cachetools import LRUCache
 
 from app import images, manifold
 from app.batching import Batcher, Gone, Observer
-from app.engine import Engine, Posterior
+from app.engine import Posterior
 from app.errors import InvalidImage, InvalidLatent, InvalidParameter, Overloaded
 from app.images import ByteArray, FloatArray
-from app.manifest import Manifest
 from app.preparation import Fit, Invert, must_turn, prepare
+from app.served_model import MANIFOLD_CACHE_BYTES, ServedModel
 from app.settings import Settings
 
 T = TypeVar("T")
@@ -29,24 +29,8 @@ T = TypeVar("T")
 # A picture file, or images (n, h, w) that are pixels already.
 Source = bytes | FloatArray
 
-MANIFOLD_CACHE_BYTES = 32 * 2**20
 QUICK_NUMBERS = 2**14  # are written as JSON in some three milliseconds
 MOST_PICTURES = 128  # that wait for a thread: at ten milliseconds each, the last one waits less than a second
-
-
-@dataclass(frozen=True)
-class ServedModel:
-    """One loaded version."""
-
-    manifest: Manifest
-    engine: Engine
-    latent_picture: bytes | None  # the report's latent.png
-    latent_points: bytes  # the report's latents.npz, as points.py tells it
-
-    @property
-    def version(self) -> int:
-        """Its number in the store."""
-        return self.manifest.version
 
 
 @dataclass(frozen=True)
@@ -61,10 +45,10 @@ class Reconstruction:
 
 
 class Service:
-    """One model and the ways to use it. Every method may be called by many requests at once.
+    """The ways to use a model, and the version that new requests get. Any method may be called by many at once.
 
     Args:
-        model: what is served.
+        model: what is served until `use` names another.
         settings: what may be asked of it.
         observer: is told of queue and batches.
         new_batcher: is called as Batcher.
@@ -83,21 +67,29 @@ class Service:
         self._batcher = new_batcher(
             settings.max_batch,
             settings.max_queue,
-            min(model.engine.quick_rows, settings.max_inline_rows),
+            self._inline_rows(model),
             observer,
-        )
-        # Answers for /manifold.png by query string, headers and all: nothing but the version changes them.
-        self.answers: LRUCache[bytes, tuple[list[tuple[bytes, bytes]], bytes]] = LRUCache(
-            MANIFOLD_CACHE_BYTES, lambda answer: len(answer[1])
         )
         self._drawing = 0  # under way or waiting in the pool
         self._pictures = ThreadPoolExecutor(2, thread_name_prefix="pictures")
-        self._manifolds: LRUCache[tuple[object, ...], bytes] = LRUCache(MANIFOLD_CACHE_BYTES, len)
 
-    async def encode(self, sources: Sequence[Source], invert: Invert, fit: Fit, gone: Gone | None = None) -> Posterior:
+    def use(self, model: ServedModel) -> ServedModel:
+        """Give new requests this version from now on; returns the one they got before, which some still use."""
+        before, self.model = self.model, model
+        self._batcher.inline_rows = self._inline_rows(model)
+        return before
+
+    async def settled(self) -> None:
+        """Wait until the model call that is under way has ended, if it is one for callers that left."""
+        await self._batcher.settled()
+
+    async def encode(
+        self, model: ServedModel, sources: Sequence[Source], invert: Invert, fit: Fit, gone: Gone | None = None
+    ) -> Posterior:
         """The posterior of every image, in order.
 
         Args:
+            model: the version that the request began on; so below.
             sources: picture files, or images (n, h, w).
             invert: see preparation.prepare.
             fit: the same.
@@ -107,40 +99,42 @@ class Service:
             InvalidImage, ImageTooLarge: of the first source that cannot be used.
             Unavailable, EngineError: see Batcher.submit.
         """
-        if len(sources) == 1 and (levels := self._levels(sources[0], invert)) is not None:
-            return Posterior(*await self._batcher.submit(self.model.engine.encode_levels, levels, gone))
-        return await self._posterior(await self._prepare(sources, invert, fit), gone)
+        if len(sources) == 1 and (levels := self._levels(model, sources[0], invert)) is not None:
+            return Posterior(*await self._batcher.submit(model.engine.encode_levels, levels, gone))
+        return await self._posterior(model, await self._prepare(model, sources, invert, fit), gone)
 
-    async def generate(self, z: FloatArray, gone: Gone | None = None) -> ByteArray:
+    async def generate(self, model: ServedModel, z: FloatArray, gone: Gone | None = None) -> ByteArray:
         """Grey levels (n, h, w) for latent vectors (n, d)."""
-        (levels,) = await self._batcher.submit(self.model.engine.render, self._checked(z), gone)
+        (levels,) = await self._batcher.submit(model.engine.render, self._checked(model, z), gone)
         return levels
 
-    async def generate_unrounded(self, z: FloatArray, gone: Gone | None = None) -> FloatArray:
+    async def generate_unrounded(self, model: ServedModel, z: FloatArray, gone: Gone | None = None) -> FloatArray:
         """Images (n, h, w) in [0, 1] for latent vectors (n, d): what `generate` rounds to grey levels."""
-        (generated,) = await self._batcher.submit(self.model.engine.generate, self._checked(z), gone)
+        (generated,) = await self._batcher.submit(model.engine.generate, self._checked(model, z), gone)
         return generated
 
     async def reconstruct(
-        self, sources: Sequence[Source], invert: Invert, fit: Fit, gone: Gone | None = None
+        self, model: ServedModel, sources: Sequence[Source], invert: Invert, fit: Fit, gone: Gone | None = None
     ) -> Reconstruction:
         """Every image through encoder and generator, and its loss at z_mean."""
-        seen = await self._prepare(sources, invert, fit)
-        posterior = await self._posterior(seen, gone)
-        (again,) = await self._batcher.submit(self.model.engine.generate, posterior.z_mean, gone)
+        seen = await self._prepare(model, sources, invert, fit)
+        posterior = await self._posterior(model, seen, gone)
+        (again,) = await self._batcher.submit(model.engine.generate, posterior.z_mean, gone)
         return Reconstruction(seen, again, posterior, _xent(seen, again), _kl(posterior))
 
-    async def manifold(self, n: int, scale: int, low: float, high: float, dims: tuple[int, int]) -> bytes:
-        """The notebook's figure as a PNG of n * h * scale pixels a side; equal requests share one picture."""
-        self._check_manifold(n, scale, dims)
-        key = (self.model.version, n, scale, low, high, dims)
-        if (ready := self._manifolds.get(key)) is not None:
+    async def manifold(
+        self, model: ServedModel, n: int, scale: int, span: tuple[float, float], dims: tuple[int, int]
+    ) -> bytes:
+        """The notebook's figure, between two quantiles, as a PNG of n * h * scale pixels a side; drawn once."""
+        self._check_manifold(model, n, scale, dims)
+        key = (n, scale, span, dims)
+        if (ready := model.manifolds.get(key)) is not None:
             return ready
-        z = manifold.latents(manifold.grid(n, low, high), self.model.engine.latent_dim, dims)
-        digits = await self.generate(z)
+        z = manifold.latents(manifold.grid(n, *span), model.engine.latent_dim, dims)
+        digits = await self.generate(model, z)
         png = await self._off_loop(lambda: self.picture(digits, n, scale))
         if len(png) <= MANIFOLD_CACHE_BYTES // 8:
-            self._manifolds[key] = png
+            model.manifolds[key] = png
         return png
 
     def picture(self, digits: ByteArray, columns: int | None, scale: int) -> bytes:
@@ -176,6 +170,9 @@ class Service:
         self._pictures.shutdown()
         self.model.engine.close()
 
+    def _inline_rows(self, model: ServedModel) -> int:
+        return min(model.engine.quick_rows, self.settings.max_inline_rows)
+
     async def _off_loop(self, work: Callable[[], T]) -> T:
         if self._drawing >= MOST_PICTURES:
             raise Overloaded("Too many pictures wait to be read or drawn. Try again in a second.")
@@ -185,14 +182,14 @@ class Service:
         finally:
             self._drawing -= 1
 
-    async def _posterior(self, batch: FloatArray, gone: Gone | None) -> Posterior:
-        return Posterior(*await self._batcher.submit(self.model.engine.encode, batch, gone))
+    async def _posterior(self, model: ServedModel, batch: FloatArray, gone: Gone | None) -> Posterior:
+        return Posterior(*await self._batcher.submit(model.engine.encode, batch, gone))
 
-    def _levels(self, source: Source, invert: Invert) -> ByteArray | None:
+    def _levels(self, model: ServedModel, source: Source, invert: Invert) -> ByteArray | None:
         """A picture that needs no preparation but perhaps a turn, as grey levels (1, h, w); None for any other."""
         if not isinstance(source, bytes):
             return None
-        engine = self.model.engine
+        engine = model.engine
         levels = engine.read_png(source) if images.is_bare_png(source, engine.image_shape) else None
         if levels is None:
             picture = images.open_picture(source, self.settings.max_image_pixels)
@@ -203,13 +200,13 @@ class Service:
         turned = 255 - levels if must_turn(levels, invert) else levels
         return turned[np.newaxis]
 
-    async def _prepare(self, sources: Sequence[Source], invert: Invert, fit: Fit) -> FloatArray:
+    async def _prepare(self, model: ServedModel, sources: Sequence[Source], invert: Invert, fit: Fit) -> FloatArray:
         """All sources as one batch (n, h, w)."""
-        shape = self.model.engine.image_shape
+        shape = model.engine.image_shape
         read = [
             images.open_picture(source, self.settings.max_image_pixels)
             if isinstance(source, bytes)
-            else self._pixels(source, invert)
+            else self._pixels(model, source, invert)
             for source in sources
         ]
 
@@ -228,26 +225,26 @@ class Service:
             raise InvalidImage(f"There are {len(batch)} images; at most {self.settings.max_rows} are taken.")
         return batch
 
-    def _pixels(self, array: FloatArray, invert: Invert) -> FloatArray:
-        shape = self.model.engine.image_shape
+    def _pixels(self, model: ServedModel, array: FloatArray, invert: Invert) -> FloatArray:
+        shape = model.engine.image_shape
         if array.shape[1:] != shape or not len(array):
             raise InvalidImage(f"Images of pixels must have the shape (n, {shape[0]}, {shape[1]}), n at least 1.")
         return 1 - array if invert == "true" else array
 
-    def _checked(self, z: FloatArray) -> FloatArray:
-        d = self.model.engine.latent_dim
+    def _checked(self, model: ServedModel, z: FloatArray) -> FloatArray:
+        d = model.engine.latent_dim
         if z.ndim != 2 or z.shape[1] != d or not len(z):
             raise InvalidLatent(f"A latent vector of this model is {d} numbers; got the shape {z.shape}.")
         if len(z) > max(self.settings.max_rows, self.settings.max_manifold_n**2):
             raise InvalidLatent(f"There are {len(z)} latent vectors; at most {self.settings.max_rows} are taken.")
         return z
 
-    def _check_manifold(self, n: int, scale: int, dims: tuple[int, int]) -> None:
+    def _check_manifold(self, model: ServedModel, n: int, scale: int, dims: tuple[int, int]) -> None:
         if n > self.settings.max_manifold_n:
             raise InvalidParameter(f"n is {n}; at most {self.settings.max_manifold_n} digits a side are drawn.")
         if scale > self.settings.max_scale:
             raise InvalidParameter(f"scale is {scale}; at most {self.settings.max_scale} is drawn.")
-        d = self.model.engine.latent_dim
+        d = model.engine.latent_dim
         if max(dims) >= d or dims[0] == dims[1]:
             raise InvalidParameter(f"dims must be two different coordinates of 0 .. {d - 1}.")
 

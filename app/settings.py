@@ -30,7 +30,12 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="VAE_", frozen=True, extra="ignore", hide_input_in_errors=True)
 
     model_store: Path = Field(Path("model_store"), description="Folder of published versions, read only.")
-    model_version: int | None = Field(None, ge=1, description="Serve this version; unset, the newest one of the store.")
+    model_version: int | None = Field(
+        None, ge=1, description="Serve this version; unset, the one that the store pins, or else its newest."
+    )
+    reload_interval_s: float = Field(
+        5.0, ge=0, description="Time, in seconds, between two looks for another version in the store; 0 never looks."
+    )
     max_body_bytes: int = Field(
         16 * 2**20, ge=1024, description="Largest request body, in bytes; more is refused with 413."
     )

@@ -1,14 +1,16 @@
 """The model store on disk: which versions there are, and whether one is what its manifest says.
 
 encoder/<version>/ and generator/<version>/ are SavedModels in TensorFlow Serving's layout, manifests/<version>.json
-is written last by training. Nothing here writes.
+is written last by training. A file `pin` beside them may hold the number of the version to serve. Nothing here writes.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from pydantic import ValidationError
 
@@ -16,6 +18,10 @@ from app.errors import CorruptVersion, NoSuchVersion, StoreError
 from app.manifest import Manifest, StoredFile
 
 PARTS = ("encoder", "generator")
+MANIFESTS, REPORTS, PIN = "manifests", "reports", "pin"
+
+# What the file system tells of a version's files without reading them; it differs once one is written or replaced.
+Fingerprint = tuple[tuple[str, int, int, int, int], ...]
 
 
 @dataclass(frozen=True)
@@ -43,22 +49,46 @@ class StoredVersion:
     @property
     def report(self) -> Path:
         """Folder of pictures and tables; what is in it is not part of the promise."""
-        return self.root / "reports" / str(self.version)
+        return self.root / REPORTS / str(self.version)
 
     def verify(self) -> None:
         """Compare every file with the manifest.
 
         Raises:
-            CorruptVersion: a file is missing, surplus, a link, or of another content.
+            CorruptVersion: a file is missing, surplus, unreadable, a link, reached by one, or of another content.
         """
-        for record in self.manifest.files:
-            _verify_file(self.root, record)
+        try:
+            self._refuse_links()
+            for record in self.manifest.files:
+                self._verify_file(record)
+            self._refuse_surplus()
+        except OSError as exc:
+            raise CorruptVersion(f"Version {self.version}: a file cannot be read: {exc.strerror}.") from exc
+
+    def _verify_file(self, record: StoredFile) -> None:
+        if PurePosixPath(record.path).parts[1:2] != (str(self.version),):
+            raise CorruptVersion(f"Version {self.version} lists {record.path}, which is another version's.")
+        path = self.root / record.path
+        if not path.is_file():
+            raise CorruptVersion(f"{record.path} is missing or not a plain file.")
+        if path.stat().st_size != record.size or digest(path) != record.sha256:
+            raise CorruptVersion(f"{record.path} differs from its manifest: the version was damaged or altered.")
+
+    def _refuse_surplus(self) -> None:
         listed = {record.path for record in self.manifest.files}
-        for folder in (self.encoder, self.generator):
-            for path in folder.rglob("*"):
-                name = path.relative_to(self.root).as_posix()
-                if path.is_symlink() or (path.is_file() and name not in listed):
-                    raise CorruptVersion(f"Version {self.version}: {name} is not in the manifest, or is a link.")
+        for path in (*self.encoder.rglob("*"), *self.generator.rglob("*")):
+            name = path.relative_to(self.root).as_posix()
+            if path.is_file() and name not in listed:
+                raise CorruptVersion(f"Version {self.version}: {name} is not in the manifest.")
+
+    def _refuse_links(self) -> None:
+        """A link's target may change after it was looked at, or lie anywhere; the store itself may be one."""
+        folders = [self.root / name for name in (*PARTS, MANIFESTS, REPORTS)]
+        manifest = self.root / MANIFESTS / f"{self.version}.json"
+        inside = (path for folder in (self.encoder, self.generator, self.report) for path in _tree(folder))
+        for path in (*folders, manifest, *inside):
+            if path.is_symlink():
+                raise CorruptVersion(f"Version {self.version}: {path.relative_to(self.root).as_posix()} is a link.")
 
 
 class ModelStore:
@@ -69,8 +99,47 @@ class ModelStore:
 
     def versions(self) -> list[int]:
         """The numbers of all published versions, ascending; empty if there is no store yet."""
-        names = (path.stem for path in (self.root / "manifests").glob("*.json"))
+        names = (path.stem for path in (self.root / MANIFESTS).glob("*.json"))
         return sorted(int(name) for name in names if name.isascii() and name.isdigit() and name[0] != "0")
+
+    def pinned(self) -> int | None:
+        """The version that the store's file `pin` names; None if there is no such file.
+
+        Raises:
+            StoreError: it does not hold a version's number.
+        """
+        path = self.root / PIN
+        try:
+            text = path.read_text("ascii").strip() if not path.is_symlink() else ""
+        except FileNotFoundError:
+            return None
+        except (OSError, UnicodeDecodeError) as exc:
+            raise StoreError(f"The store's file {PIN} cannot be read.") from exc
+        if not (text.isdigit() and text[0] != "0" and len(text) <= 18):
+            raise StoreError(f"The store's file {PIN} must hold a version's number and nothing else, and be no link.")
+        return int(text)
+
+    def chosen(self, setting: int | None = None) -> int:
+        """The version to serve: the one that is set; or else the one that the store pins; or else the newest.
+
+        Raises:
+            NoSuchVersion: the store does not hold it.
+            StoreError: the pin cannot be read.
+        """
+        return self._known(self.pinned() if setting is None else setting)
+
+    def fingerprint(self, version: int) -> Fingerprint:
+        """See Fingerprint; cheap enough to be asked for every few seconds.
+
+        Raises:
+            OSError: the store cannot be looked at.
+        """
+        paths = (
+            self.root / MANIFESTS / f"{version}.json",
+            *(path for part in PARTS for path in _tree(self.root / part / str(version))),
+        )
+        found = [(path, path.lstat()) for path in paths if os.path.lexists(path)]
+        return tuple((str(path), at.st_ino, at.st_mode, at.st_size, at.st_mtime_ns) for path, at in found)
 
     def open(self, version: int | None = None) -> StoredVersion:
         """One version, the newest by default; its files are not looked at yet.
@@ -79,16 +148,18 @@ class ModelStore:
             NoSuchVersion: the store does not hold it.
             StoreError: its manifest cannot be read.
         """
+        return StoredVersion(self.root, self._manifest(self._known(version)))
+
+    def _known(self, version: int | None) -> int:
         known = self.versions()
         if not known:
             raise NoSuchVersion(f"No version is published in {self.root}. Train one: python -m training")
-        chosen = known[-1] if version is None else version
-        if chosen not in known:
-            raise NoSuchVersion(f"Version {chosen} is not in {self.root}; there are {_listed(known)}.")
-        return StoredVersion(self.root, self._manifest(chosen))
+        if version is not None and version not in known:
+            raise NoSuchVersion(f"Version {version} is not in {self.root}; there are {_listed(known)}.")
+        return version or known[-1]
 
     def _manifest(self, version: int) -> Manifest:
-        path = self.root / "manifests" / f"{version}.json"
+        path = self.root / MANIFESTS / f"{version}.json"
         try:
             manifest = Manifest.model_validate_json(path.read_bytes())
         except OSError as exc:
@@ -108,12 +179,13 @@ def digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _verify_file(root: Path, record: StoredFile) -> None:
-    path = root / record.path
-    if path.is_symlink() or not path.is_file():
-        raise CorruptVersion(f"{record.path} is missing or not a plain file.")
-    if path.stat().st_size != record.size or digest(path) != record.sha256:
-        raise CorruptVersion(f"{record.path} differs from its manifest: the version was damaged or altered.")
+def _tree(folder: Path) -> Iterator[Path]:
+    """A folder and all that is in it; links are named, not followed."""
+    yield folder
+    if folder.is_symlink():
+        return
+    for inside, folders, files in os.walk(folder):
+        yield from (Path(inside, name) for name in sorted((*folders, *files)))
 
 
 def _listed(versions: list[int]) -> str:

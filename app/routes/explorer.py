@@ -15,7 +15,7 @@ from fastapi import APIRouter, Request, Response
 
 from app.errors import NotFound
 from app.routes.caching import matches
-from app.routes.reading import JSON, service_of
+from app.routes.reading import JSON, served
 
 FOLDER = Path(__file__).parent.parent / "explorer"
 PAGE = "index.html"
@@ -68,7 +68,7 @@ async def page(request: Request) -> Response:
 @router.get("/explorer/points.json")
 async def points(request: Request) -> Response:
     """The test set's latent points by class, from the report of the served version."""
-    content = service_of(request).model.latent_points
+    content = served(request).latent_points
     return _answer(request, _asset(content, JSON))
 
 

@@ -13,7 +13,7 @@ from app import images, npy
 from app.images import ByteArray, FloatArray
 from app.routes.documents import BINARY, answers, operation, schema
 from app.routes.negotiation import accepted
-from app.routes.reading import IMAGE_TYPES, JSON, MULTIPART, hung_up, latents, query, service_of, sources
+from app.routes.reading import IMAGE_TYPES, JSON, MULTIPART, hung_up, latents, query, served, service_of, sources
 from app.schemas import (
     EncodeRequest,
     EncodeResponse,
@@ -60,7 +60,9 @@ async def encode(request: Request) -> Response:
     service = service_of(request)
     options = query(request, PreparationQuery)
     found = await sources(request, service.settings.max_images)
-    z_mean, z_log_var = await service.encode(found, options.invert, options.fit, hung_up(request.receive))
+    z_mean, z_log_var = await service.encode(
+        served(request), found, options.invert, options.fit, hung_up(request.receive)
+    )
     if kind == npy.MEDIA_TYPE:
         return _answer(request, npy.dumps(z_mean), kind)
     return _json(request, z_mean=numbers(z_mean), z_log_var=numbers(z_log_var))
@@ -87,8 +89,8 @@ async def generate(request: Request) -> Response:
     kind = accepted(request, PNG, npy.MEDIA_TYPE, JSON)
     service = service_of(request)
     sheet = query(request, SheetQuery)
-    z = await latents(request, service.model.engine.latent_dim, service.settings.max_rows)
-    digits = await service.generate(z, hung_up(request.receive))
+    z = await latents(request, served(request).engine.latent_dim, service.settings.max_rows)
+    digits = await service.generate(served(request), z, hung_up(request.receive))
     if kind == PNG:
         return _answer(request, await service.picture_off_loop(digits, sheet.columns, sheet.scale), kind)
     if kind == npy.MEDIA_TYPE:
@@ -112,7 +114,7 @@ async def reconstruct(request: Request) -> Response:
     service = service_of(request)
     options = query(request, ReconstructQuery)
     found = await sources(request, service.settings.max_images)
-    result = await service.reconstruct(found, options.invert, options.fit, hung_up(request.receive))
+    result = await service.reconstruct(served(request), found, options.invert, options.fit, hung_up(request.receive))
     if kind == PNG:
         pairs = np.stack([result.images, result.reconstruction], 1)  # (n, 2, h, w)
         levels = images.to_bytes(pairs.reshape(-1, *pairs.shape[2:]))
@@ -140,11 +142,11 @@ def numbers(array: FloatArray) -> list[Any]:
 
 
 def _json(request: Request, **fields: Any) -> Response:
-    document = {"model_version": service_of(request).model.version, **fields}
+    document = {"model_version": served(request).version, **fields}
     return _answer(request, to_json(document), JSON)
 
 
 def _answer(request: Request, content: bytes | str, media_type: str) -> Response:
     """Every answer of the model says which version of it spoke."""
-    version = str(service_of(request).model.version)
+    version = str(served(request).version)
     return Response(content, headers={"x-model-version": version}, media_type=media_type)

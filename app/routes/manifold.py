@@ -12,7 +12,7 @@ from app.errors import NotFound
 from app.routes.caching import matches
 from app.routes.documents import BINARY, answers, operation
 from app.routes.negotiation import accepted
-from app.routes.reading import query, service_of
+from app.routes.reading import query, served, service_of
 from app.schemas import ManifoldQuery, NoQuery
 
 PNG = "image/png"
@@ -40,13 +40,13 @@ _UNCHANGED: dict[int | str, dict[str, Any]] = {304: {"description": "The picture
 async def manifold(request: Request) -> Response:
     """Row i from the top is the second coordinate, column j the first, at even quantiles of the prior."""
     accepted(request, PNG)
-    service = service_of(request)
+    service, model = service_of(request), served(request)
     part = query(request, ManifoldQuery)
     response = await _picture(
-        request, part, lambda: service.manifold(part.n, part.scale, part.low, part.high, part.axes)
+        request, part, lambda: service.manifold(model, part.n, part.scale, (part.low, part.high), part.axes)
     )
     if request.method == "GET" and response.status_code == 200 and len(response.body) <= LARGEST_KEPT:
-        service.answers[request.scope["query_string"]] = (response.raw_headers, bytes(response.body))
+        model.answers[request.scope["query_string"]] = (response.raw_headers, bytes(response.body))
     return response
 
 
@@ -61,7 +61,7 @@ async def latent(request: Request) -> Response:
     """From the report of the served version."""
     accepted(request, PNG)
     part = query(request, NoQuery)
-    drawn = service_of(request).model.latent_picture
+    drawn = served(request).latent_picture
 
     async def picture() -> bytes:
         if drawn is None:
@@ -73,7 +73,7 @@ async def latent(request: Request) -> Response:
 
 async def _picture(request: Request, part: ManifoldQuery | NoQuery, draw: Callable[[], Awaitable[bytes]]) -> Response:
     """A picture that changes only with the version and the parameters, so both make its ETag (RFC 9110, 8.8.3)."""
-    manifest = service_of(request).model.manifest
+    manifest = served(request).manifest
     told = f"{request.url.path} {part!r} {manifest.version} {[file.sha256 for file in manifest.files]}"
     etag = f'"{hashlib.sha256(told.encode()).hexdigest()[:24]}"'
     headers = {"etag": etag, "cache-control": "no-cache", "x-model-version": str(manifest.version)}

@@ -12,7 +12,8 @@ from fastapi import Request
 
 from app.errors import InvalidLatent, InvalidParameter, NotFound
 from app.images import FloatArray
-from app.routes.reading import images_from_array, latents_from_array, service_of
+from app.routes.reading import images_from_array, latents_from_array, served
+from app.served_model import ServedModel
 from app.service import Service, Source
 from app.tensors import Array, Shape
 
@@ -30,7 +31,7 @@ class Model:
     takes: str  # the name of its input
     shape: Shape  # of that; -1 is the number of rows
     gives: dict[str, Shape]
-    run: Callable[[Service, Value, Gone], Awaitable[Outputs]]
+    run: Callable[[Service, ServedModel, Value, Gone], Awaitable[Outputs]]
 
     def input_of(self, values: Mapping[str, Value]) -> Value:
         """The model's one input among the tensors that a request names.
@@ -62,7 +63,7 @@ def model_of(request: Request) -> Model:
         NotFound: there is none of this name, or the version is not served.
     """
     name = request.path_params["name"]
-    found = {model.name: model for model in models(service_of(request))}
+    found = {model.name: model for model in models(served(request))}
     model = found.get(name)
     if model is None:
         raise NotFound(f"There is no model {name[:80]!r}; there is {' and '.join(found)}.")
@@ -72,9 +73,9 @@ def model_of(request: Request) -> Model:
     return model
 
 
-def models(service: Service) -> tuple[Model, Model]:
+def models(loaded: ServedModel) -> tuple[Model, Model]:
     """Both."""
-    version, engine = service.model.version, service.model.engine
+    version, engine = loaded.version, loaded.engine
     image, z = (-1, *engine.image_shape), (-1, engine.latent_dim)
     return (
         Model("encoder", version, "image", image, {"z_mean": z, "z_log_var": z}, _encode),
@@ -82,17 +83,17 @@ def models(service: Service) -> tuple[Model, Model]:
     )
 
 
-async def _encode(service: Service, value: Value, gone: Gone) -> Outputs:
+async def _encode(service: Service, loaded: ServedModel, value: Value, gone: Gone) -> Outputs:
     """Picture files are prepared as those of /encode are."""
     found: list[Source] = [*value] if isinstance(value, list) else [images_from_array(value)]
-    posterior = await service.encode(found, "auto", "auto", gone)
+    posterior = await service.encode(loaded, found, "auto", "auto", gone)
     return posterior._asdict()
 
 
-async def _generate(service: Service, value: Value, gone: Gone) -> Outputs:
+async def _generate(service: Service, loaded: ServedModel, value: Value, gone: Gone) -> Outputs:
     if isinstance(value, list):
         raise InvalidLatent("z is numbers, not files.")
     if value.dtype.kind != "f":
         raise InvalidLatent("z is FP16, FP32 or FP64.")
-    z = latents_from_array(value, service.model.engine.latent_dim)
-    return {"image": await service.generate_unrounded(z, gone)}
+    z = latents_from_array(value, loaded.engine.latent_dim)
+    return {"image": await service.generate_unrounded(loaded, z, gone)}

@@ -14,7 +14,7 @@ from app import open_inference as oip
 from app.errors import ShuttingDown
 from app.routes.documents import BINARY, NAME, VERSION, operation, protocol_refusals, schema
 from app.routes.models import model_of, models
-from app.routes.reading import JSON, hung_up, plain_body, service_of
+from app.routes.reading import JSON, hung_up, plain_body, served, service_of
 
 OCTETS = "application/octet-stream"
 HEADER_LENGTH = "Inference-Header-Content-Length"
@@ -101,7 +101,7 @@ async def infer(request: Request) -> Response:
     body = await plain_body(request, service.settings.max_body_bytes)
     asked, values = oip.read(body, request.headers.get(HEADER_LENGTH), service.settings.max_images)
     names = oip.wanted(asked, tuple(model.gives))
-    found = await model.run(service, model.input_of(values), hung_up(request.receive))
+    found = await model.run(service, served(request), model.input_of(values), hung_up(request.receive))
     outputs = {name: found[name] for name in names}
     content, length = await service.written(
         lambda: oip.write(asked, model.name, model.version, outputs), *outputs.values()
@@ -120,7 +120,7 @@ async def infer(request: Request) -> Response:
 )
 async def index(request: Request) -> list[oip.IndexEntry]:
     """Triton's model repository extension, as far as it can be had without loading and unloading."""
-    return [oip.IndexEntry(name=model.name, version=str(model.version)) for model in models(service_of(request))]
+    return [oip.IndexEntry(name=model.name, version=str(model.version)) for model in models(served(request))]
 
 
 def _must_be_ready(request: Request) -> None:

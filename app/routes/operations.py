@@ -9,7 +9,7 @@ from app.errors import ShuttingDown
 from app.manifest import Manifest
 from app.problems import MEDIA_TYPE as PROBLEM
 from app.routes.documents import PROBLEM_REF, TEXT, answers, operation, schema
-from app.routes.reading import JSON, query, service_of
+from app.routes.reading import JSON, query, served, service_of
 from app.schemas import NoQuery, Problem, State
 
 router = APIRouter(tags=["operations"])
@@ -25,7 +25,7 @@ counting = APIRouter(tags=["operations"])  # apart, since it can be left out
 async def model(request: Request) -> Manifest:
     """The manifest as training published it."""
     query(request, NoQuery)
-    return service_of(request).model.manifest
+    return served(request).manifest
 
 
 @router.get("/livez", summary="Whether the process runs", openapi_extra=operation())

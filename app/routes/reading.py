@@ -25,6 +25,7 @@ from app.errors import (
 )
 from app.images import MEDIA_TYPES, FloatArray
 from app.schemas import EncodeRequest, GenerateRequest, rejection
+from app.served_model import ServedModel
 from app.service import Service, Source
 
 M = TypeVar("M", bound=BaseModel)
@@ -39,6 +40,12 @@ def service_of(request: Request) -> Service:
     """The service of this application."""
     service: Service = request.app.state.service
     return service
+
+
+def served(request: Request) -> ServedModel:
+    """The version that this request began on; another may be served to those that came later."""
+    model: ServedModel = request.scope["model"]
+    return model
 
 
 def hung_up(receive: Receive) -> Callable[[], bool]:

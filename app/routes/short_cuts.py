@@ -15,6 +15,7 @@ from starlette.types import Receive, Scope, Send
 from app import npy, problems, protection
 from app.errors import CallerLeft, DigitVaeError, EmptyBody
 from app.routes.reading import hung_up, latents_from_json, latents_from_npy
+from app.served_model import ServedModel
 from app.service import Service
 
 MAX_BODY_BYTES = 65536  # more is long on its way in any case
@@ -25,7 +26,7 @@ REQUIRED = (b"content-type", b"content-length")
 UNUSUAL = (b"transfer-encoding", b"expect")
 
 Answer = tuple[bytes, bytes]  # content and its type
-Work = Callable[[Service, bytes, Callable[[], bool]], Awaitable[Answer]]
+Work = Callable[[Service, ServedModel, bytes, Callable[[], bool]], Awaitable[Answer]]
 
 
 async def generate(scope: Scope, receive: Receive, send: Send) -> int | None:
@@ -44,8 +45,8 @@ async def encode(scope: Scope, receive: Receive, send: Send) -> int | None:
 
 async def manifold(scope: Scope, receive: Receive, send: Send) -> int | None:
     """GET /manifold.png as it was answered before; see edge.ShortCut."""
-    service: Service = scope["app"].state.service
-    kept = service.answers.get(scope["query_string"])
+    model: ServedModel = scope["model"]
+    kept = model.answers.get(scope["query_string"])
     if kept is None or not all(_asks_nothing(name, value) for name, value in scope["headers"]):
         return None
     await send({"type": "http.response.start", "status": 200, "headers": [*kept[0], *protection.SHOWN]})
@@ -60,19 +61,19 @@ def _asks_nothing(name: bytes, value: bytes) -> bool:
 SHORT_CUTS = {("POST", "/generate"): generate, ("POST", "/encode"): encode, ("GET", "/manifold.png"): manifold}
 
 
-async def _digit(service: Service, body: bytes, gone: Callable[[], bool]) -> Answer:
-    z = latents_from_json(body, service.model.engine.latent_dim, service.settings.max_rows)
-    return await service.picture_off_loop(await service.generate(z, gone), None, 1), b"image/png"
+async def _digit(service: Service, model: ServedModel, body: bytes, gone: Callable[[], bool]) -> Answer:
+    z = latents_from_json(body, model.engine.latent_dim, service.settings.max_rows)
+    return await service.picture_off_loop(await service.generate(model, z, gone), None, 1), b"image/png"
 
 
-async def _array(service: Service, body: bytes, gone: Callable[[], bool]) -> Answer:
-    z = latents_from_npy(body, service.model.engine.latent_dim)
-    return npy.dumps(await service.generate(z, gone)), npy.MEDIA_TYPE.encode()
+async def _array(service: Service, model: ServedModel, body: bytes, gone: Callable[[], bool]) -> Answer:
+    z = latents_from_npy(body, model.engine.latent_dim)
+    return npy.dumps(await service.generate(model, z, gone)), npy.MEDIA_TYPE.encode()
 
 
-async def _posterior(service: Service, body: bytes, gone: Callable[[], bool]) -> Answer:
-    z_mean, z_log_var = await service.encode([body], "auto", "auto", gone)
-    document = {"model_version": service.model.version, "z_mean": z_mean.tolist(), "z_log_var": z_log_var.tolist()}
+async def _posterior(service: Service, model: ServedModel, body: bytes, gone: Callable[[], bool]) -> Answer:
+    z_mean, z_log_var = await service.encode(model, [body], "auto", "auto", gone)
+    document = {"model_version": model.version, "z_mean": z_mean.tolist(), "z_log_var": z_log_var.tolist()}
     return to_json(document), b"application/json"
 
 
@@ -96,16 +97,17 @@ def _is_plain(scope: Scope, taken: Mapping[bytes, tuple[bytes, ...]], required: 
 
 
 async def _answered(scope: Scope, receive: Receive, send: Send, work: Work) -> int:
+    model: ServedModel = scope["model"]
     try:
         body = await _read(receive)
         service: Service = scope["app"].state.service
-        content, kind = await work(service, body, hung_up(receive))
+        content, kind = await work(service, model, body, hung_up(receive))
     except DigitVaeError as error:
         response = problems.answer("POST", scope["path"], error)
         await response(scope, receive, send)
         return response.status_code
     headers = [
-        (b"x-model-version", b"%d" % service.model.version),
+        (b"x-model-version", b"%d" % model.version),
         (b"content-length", b"%d" % len(content)),
         (b"content-type", kind),
         *protection.SENT,

@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from app import tensorflow_serving as tfs
 from app.routes.documents import NAME, VERSION, operation, protocol_refusals, schema
 from app.routes.models import model_of
-from app.routes.reading import JSON, hung_up, plain_body, service_of
+from app.routes.reading import JSON, hung_up, plain_body, served, service_of
 
 MODEL = "/v1/models/{name}"
 MODEL_VERSION = "/v1/models/{name}/versions/{version}"
@@ -46,7 +46,7 @@ async def predict(request: Request) -> Response:
     asked, value = tfs.read(
         await plain_body(request, service.settings.max_body_bytes), model.takes, service.settings.max_images
     )
-    outputs = await model.run(service, model.checked(value), hung_up(request.receive))
+    outputs = await model.run(service, served(request), model.checked(value), hung_up(request.receive))
     content = await service.written(lambda: tfs.write(asked, outputs), *outputs.values())
     return Response(content, headers={"x-model-version": str(model.version)}, media_type=JSON)
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from app.store import ModelStore
 from cli.__main__ import main
 from tests.fakes import publish_fake
 
@@ -74,3 +75,30 @@ def test_a_version_that_is_not_whole_is_not_pinned(models, store, capsys):
 def test_an_empty_store_is_told(action, tmp_path, capsys):
     assert main(["models", action, "--store", str(tmp_path)]) == 1
     assert "No version is published" in capsys.readouterr().err
+
+
+def test_pin_in_store_is_what_services_of_the_store_follow(models, store, capsys):
+    assert models("pin", "1", "--in-store") == 0
+    assert ModelStore(store).chosen() == 1
+    assert "version 1 is pinned" in capsys.readouterr().out
+    assert models("list") == 0
+    assert [line.endswith("pinned") for line in capsys.readouterr().out.splitlines()[1:]] == [True, False]
+    assert models("unpin") == 0
+    assert ModelStore(store).chosen() == 2
+    assert models("unpin") == 0
+
+
+def test_a_pin_in_the_store_is_replaced_whole(models, store, capsys):
+    assert models("pin", "1", "--in-store") == 0
+    (store / "generator" / "2" / "saved_model.pb").unlink()
+    assert models("pin", "2", "--in-store") == 1
+    assert "error: " in capsys.readouterr().err
+    assert (store / "pin").read_text() == "1\n"
+    assert not list(store.glob(".pin*"))
+
+
+def test_a_pin_that_cannot_be_written_is_told(models, store, capsys):
+    (store / "pin").mkdir()
+    for arguments in (["pin", "1", "--in-store"], ["unpin"]):
+        assert models(*arguments) == 1
+        assert "cannot be written" in capsys.readouterr().err

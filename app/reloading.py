@@ -1,0 +1,198 @@
+"""Follows the store: what is to be served now is loaded beside what is served, and takes its place.
+
+store --look, every few seconds, in a thread--> a version that is not served --load, in that thread--> ServedModel
+--swap, on the event loop--> new requests get it; the one before is freed when the last request that began on it is over
+
+A version that cannot be served is told of once, and left alone until its files change. Workers do this each for
+itself: they read the same store, so that all of them arrive at the same version.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import random
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, contextmanager
+from typing import Protocol
+
+from app.errors import DigitVaeError, StoreError
+from app.served_model import ServedModel
+from app.service import Service
+from app.store import Fingerprint, ModelStore, StoredVersion
+
+# While a version is loaded, its thread and the event loop take turns with the interpreter. By default a turn may last
+# 5 ms, and a request needs several: with this the loop waits less, and loading takes no longer.
+TURN_S = 0.0005
+EARLY = 0.8  # of the interval, at random up to all of it: workers that started together do not all load at once
+
+log = logging.getLogger(__name__)
+
+
+class Observer(Protocol):
+    """What a reloader tells about its work."""
+
+    def serves(self, version: int) -> None:
+        """This version is served from now on."""
+
+    def reloaded(self) -> None:
+        """A version has taken the place of another."""
+
+    def reload_failed(self) -> None:
+        """What is to be served cannot be."""
+
+
+class Reloader:
+    """Keeps a service on the version that the store says.
+
+    Args:
+        store: what to follow.
+        setting: the version that the operator has set, which no pin and no newer version overrides.
+        load: verifies, loads and warms a version; called in a thread.
+        service: what serves; its present model came from `store`.
+        observer: is told.
+    """
+
+    def __init__(
+        self,
+        store: ModelStore,
+        setting: int | None,
+        load: Callable[[StoredVersion], ServedModel],
+        service: Service,
+        observer: Observer,
+    ) -> None:
+        self._store = store
+        self._setting = setting
+        self._load = load
+        self._service = service
+        self._observer = observer
+        self._served: Fingerprint = ()
+        self._refused: dict[int, Fingerprint] = {}
+        self._trouble = ""  # with the store as a whole
+        self._retired: set[ServedModel] = set()
+        self._freeing: set[asyncio.Task[None]] = set()
+        self._stopping = asyncio.Event()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="reloading")
+
+    @asynccontextmanager
+    async def every(self, interval_s: float) -> AsyncIterator[None]:
+        """While inside, look at the store about every so many seconds; 0 never looks.
+
+        At the end a version that is being loaded is waited for, and whatever is retired is freed, in use or not.
+        """
+        watching = asyncio.create_task(self._watch(interval_s)) if interval_s else None
+        try:
+            yield
+        finally:
+            self._stopping.set()
+            if watching is not None:
+                await watching
+            for model in [*self._retired]:
+                self._begin_to_free(model)
+            await asyncio.gather(*self._freeing)
+            self._thread.shutdown()
+
+    async def _watch(self, interval_s: float) -> None:
+        while not await self._stops_within(interval_s * random.uniform(EARLY, 1)):
+            try:
+                await self.look()
+            except Exception:
+                log.exception("looking at the store failed; version %d serves on", self._service.model.version)
+
+    async def _stops_within(self, seconds: float) -> bool:
+        try:
+            await asyncio.wait_for(self._stopping.wait(), seconds)
+        except TimeoutError:
+            return False
+        return True
+
+    async def look(self) -> None:
+        """Look at the store once, and serve what is to be served if it is another version, and good."""
+        if self._service.draining:
+            return
+        model = await asyncio.get_running_loop().run_in_executor(self._thread, self._found)
+        if model is not None:
+            self._swap(model)
+
+    def _found(self) -> ServedModel | None:
+        """The version to change to, loaded; None if there is nothing to do, or nothing that can be done."""
+        try:
+            version = self._store.chosen(self._setting)
+            seen = self._store.fingerprint(version)
+        except (StoreError, OSError) as exc:
+            self._cannot_tell(exc)
+            return None
+        self._trouble = ""
+        if seen in (self._served, self._refused.get(version)):
+            return None
+        try:
+            model = self._loaded(version)
+        except Exception as exc:  # a bad version may fail in any way; none of them is to harm the one that serves
+            self._refuse(version, seen, exc)
+            return None
+        self._served = seen
+        return model
+
+    def _loaded(self, version: int) -> ServedModel | None:
+        stored = self._store.open(version)
+        if stored.manifest == self._service.model.manifest:
+            return None  # the one that serves: its files were touched, or the store was away
+        with _short_turns():
+            return self._load(stored)
+
+    def _cannot_tell(self, error: Exception) -> None:
+        """Nothing says what to serve: the store is gone or unreadable, or names a version that it does not hold."""
+        if str(error) == self._trouble:
+            return
+        self._trouble = str(error)
+        log.error("version %d serves on: %s", self._service.model.version, error)
+        self._observer.reload_failed()
+
+    def _refuse(self, version: int, seen: Fingerprint, error: Exception) -> None:
+        self._refused[version] = seen
+        reason = error.detail if isinstance(error, DigitVaeError) else f"{type(error).__name__}: {error}"
+        log.error("version %d is refused, %d serves on: %s", version, self._service.model.version, _line(reason))
+        self._observer.reload_failed()
+
+    def _swap(self, model: ServedModel) -> None:
+        before = self._service.use(model)
+        self._observer.serves(model.version)
+        self._observer.reloaded()
+        log.info("version %d serves in place of version %d", model.version, before.version)
+        self._retired.add(before)
+        before.retire(lambda: self._begin_to_free(before))
+
+    def _begin_to_free(self, model: ServedModel) -> None:
+        if model in self._retired:
+            self._retired.discard(model)
+            freeing = asyncio.create_task(self._free(model))
+            self._freeing.add(freeing)  # the loop itself holds tasks only weakly
+            freeing.add_done_callback(self._freeing.discard)
+
+    async def _free(self, model: ServedModel) -> None:
+        """Free what no request uses any more, once the model call of one that gave up has ended."""
+        await self._service.settled()
+        await asyncio.get_running_loop().run_in_executor(self._thread, _release, model)
+
+
+def _release(model: ServedModel) -> None:
+    model.engine.close()
+    gc.collect()  # graphs refer to themselves. What was frozen at the start is not looked through: this takes 5 ms
+
+
+@contextmanager
+def _short_turns() -> Iterator[None]:
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(min(usual, TURN_S))
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(usual)
+
+
+def _line(text: str) -> str:
+    """At most 300 characters on one line: a library's message may be a page."""
+    return " ".join(text.split())[:300]

@@ -1,0 +1,67 @@
+"""One loaded version, and how many requests use it.
+
+main loads it; every request holds the one it began on from its first byte to its last (`with model:`), so that what it
+answers is one version's, whatever is loaded meanwhile. All of this happens on the event loop: counting needs no lock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from cachetools import LRUCache
+
+from app.engine import Engine
+from app.manifest import Manifest
+
+MANIFOLD_CACHE_BYTES = 32 * 2**20
+
+Headers = list[tuple[bytes, bytes]]
+
+
+class ServedModel:
+    """A version in memory, with what was drawn of it.
+
+    Args:
+        manifest: what it is.
+        engine: what runs it.
+        latent_picture: the report's latent.png, if it has one.
+        latent_points: the report's latents.npz, as points.py tells it.
+    """
+
+    def __init__(
+        self, manifest: Manifest, engine: Engine, latent_picture: bytes | None = None, latent_points: bytes = b""
+    ) -> None:
+        self.manifest = manifest
+        self.version = manifest.version
+        self.engine = engine
+        self.latent_picture = latent_picture
+        self.latent_points = latent_points
+        # Answers for /manifold.png by query string, headers and all: nothing but the version changes them.
+        self.answers: LRUCache[bytes, tuple[Headers, bytes]] = LRUCache(
+            MANIFOLD_CACHE_BYTES, lambda answer: len(answer[1])
+        )
+        self.manifolds: LRUCache[tuple[object, ...], bytes] = LRUCache(MANIFOLD_CACHE_BYTES, len)
+        self.users = 0
+        self._when_unused: Callable[[], object] | None = None
+
+    def __enter__(self) -> ServedModel:
+        """A request begins."""
+        self.users += 1
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        """A request is over."""
+        self.users -= 1
+        if not self.users and self._when_unused is not None:
+            self._retired()
+
+    def retire(self, when_unused: Callable[[], object]) -> None:
+        """Have it called once, as soon as no request uses this model; no further one may begin."""
+        self._when_unused = when_unused
+        if not self.users:
+            self._retired()
+
+    def _retired(self) -> None:
+        assert self._when_unused is not None
+        then, self._when_unused = self._when_unused, None
+        then()

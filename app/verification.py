@@ -1,0 +1,150 @@
+"""Whether a version may be loaded, and whether what was loaded works: the checks behind the digests.
+
+A SavedModel is a program: its operations run in this process, with its rights. Digests say that a version is what its
+manifest says, not that somebody meant well. So, before anything runs, its graph is compared with lists of what may be
+in it: what our own export writes, and harmless mathematics that another architecture would need. Whoever can write
+into the store could otherwise have the service read or write files (ReadFile, WriteFile, SaveV2), call Python
+(PyFunc), talk to other hosts (collective operations), loop for ever (While), keep state between requests
+(AssignVariableOp), or answer equal requests differently (random operations).
+
+`saved_model_cli scan` looks for three bad operations; a list of the good ones has no gaps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from app.engine import Engine
+from app.errors import CorruptVersion, EngineError
+from app.images import ByteArray, FloatArray
+
+# What signatures may compute with: no state, no files, no randomness, no loops, and as much memory as their inputs ask.
+# fmt: off
+COMPUTING = frozenset({
+    "Abs", "Acos", "Add", "AddN", "AddV2", "All", "Any", "ArgMax", "ArgMin", "Asin", "Atan", "Atan2", "AvgPool",
+    "BatchMatMul", "BatchMatMulV2", "BatchMatMulV3", "BatchToSpaceND", "BiasAdd", "BroadcastTo", "Cast", "Ceil",
+    "ClipByValue", "Concat", "ConcatV2", "Const", "Conv2D", "Conv2DBackpropInput", "Cos", "Cosh", "Cumsum",
+    "DepthToSpace", "DepthwiseConv2dNative", "Div", "DivNoNan", "Einsum", "Elu", "Equal", "Erf", "Erfc", "Exp",
+    "ExpandDims", "Expm1", "Fill", "Floor", "FloorDiv", "FloorMod", "FusedBatchNorm", "FusedBatchNormV2",
+    "FusedBatchNormV3", "GatherNd", "GatherV2", "Greater", "GreaterEqual", "Identity", "IdentityN", "Inv",
+    "IsFinite", "IsInf", "IsNan", "L2Loss", "LeakyRelu", "Less", "LessEqual", "Log", "Log1p", "LogSoftmax",
+    "LogicalAnd", "LogicalNot", "LogicalOr", "MatMul", "Max", "MaxPool", "Maximum", "Mean", "Min", "Minimum",
+    "MirrorPad", "Mul", "MulNoNan", "Neg", "NoOp", "NotEqual", "OneHot", "OnesLike", "Pack", "Pad", "PadV2",
+    "PartitionedCall", "Placeholder", "PlaceholderWithDefault", "Pow", "PreventGradient", "Prod", "Range", "Rank",
+    "ReadVariableOp", "RealDiv", "Reciprocal", "Relu", "Relu6", "Reshape", "ResizeBilinear",
+    "ResizeNearestNeighbor", "ReverseV2", "Rint", "Round", "Rsqrt", "Select", "SelectV2", "Selu", "Shape", "ShapeN",
+    "Sigmoid", "Sign", "Sin", "Sinh", "Size", "Slice", "Snapshot", "Softmax", "Softplus", "Softsign",
+    "SpaceToBatchND", "SpaceToDepth", "Split", "SplitV", "Sqrt", "Square", "SquaredDifference", "Squeeze",
+    "StatefulPartitionedCall", "StopGradient", "StridedSlice", "Sub", "Sum", "Tan", "Tanh", "Tile", "TopKV2",
+    "Transpose", "Unpack", "VarHandleOp", "Xdivy", "Xlog1py", "Xlogy", "ZerosLike",
+})
+# fmt: on
+# Reading the weights, once, while the version is loaded.
+RESTORING = frozenset({"AssignVariableOp", "RestoreV2", "VarIsInitializedOp"})
+# Every SavedModel can also save itself. That part may be there, as long as nothing that we run leads to it.
+SAVING = frozenset(
+    {"DisableCopyOnRead", "MergeV2Checkpoints", "SaveV2", "ShardedFilename", "StaticRegexFullMatch", "StringJoin"}
+)
+
+PROBES = 8
+
+
+def check_graph(meta_graph: Any) -> None:
+    """Refuse a graph that could do anything but compute.
+
+    Args:
+        meta_graph: a MetaGraphDef; its functions count, whether they are called or not.
+
+    Raises:
+        CorruptVersion: an operation is none of those that may be there, or is somewhere it may not be.
+    """
+    graph = _Graph(meta_graph.graph_def)
+    _refuse(graph.operations() - COMPUTING - RESTORING - SAVING, "is not among those that a model may have")
+    signatures = meta_graph.signature_def.values()
+    answers = [output.name for signature in signatures for output in signature.outputs.values()]
+    _refuse(graph.reached_from(answers) - COMPUTING, "may not be part of an answer")
+    run_once = (name for each in meta_graph.collection_def.values() for name in each.node_list.value)
+    loading = [meta_graph.saver_def.restore_op_name, *run_once]
+    _refuse(graph.reached_from(loading) - COMPUTING - RESTORING, "may not be part of loading")
+
+
+def _refuse(operations: Iterable[str], why: str) -> None:
+    if strange := sorted(operations):
+        raise CorruptVersion(f"The operation {strange[0][:80]!r} {why}. app/verification.py has the lists.")
+
+
+class _Graph:
+    """A GraphDef as a question: which operations are run for the sake of a node?"""
+
+    def __init__(self, graph_def: Any) -> None:
+        self._nodes: dict[str, Any] = {node.name: node for node in graph_def.node}
+        self._functions: Mapping[str, Any] = {each.signature.name: each.node_def for each in graph_def.library.function}
+
+    def operations(self) -> set[str]:
+        bodies = (*self._functions.values(), self._nodes.values())
+        return {node.op for body in bodies for node in body}
+
+    def reached_from(self, names: Iterable[str]) -> set[str]:
+        """The operations of these nodes, of all that they take, and of the functions that are called on the way.
+
+        Of a function all counts, whether its outputs need it or not: what has a side effect runs in any case.
+        """
+        found: dict[str, Any] = {}
+        waiting = [_node_of(name) for name in names]
+        while waiting:
+            node = self._nodes.get(waiting.pop())
+            if node is not None and node.name not in found:
+                found[node.name] = node
+                waiting += map(_node_of, node.input)
+        return {node.op for node in (*found.values(), *self._called(found.values()))}
+
+    def _called(self, nodes: Iterable[Any]) -> Iterator[Any]:
+        seen: set[str] = set()
+        waiting = [name for node in nodes for name in _functions_of(node)]
+        while waiting:
+            name = waiting.pop()
+            if name in seen or name not in self._functions:
+                continue
+            seen.add(name)
+            yield from self._functions[name]
+            waiting += (inner for node in self._functions[name] for inner in _functions_of(node))
+
+
+def _node_of(tensor: str) -> str:
+    """`^name` is a control input, `name:1` an output of a node."""
+    return tensor.removeprefix("^").partition(":")[0]
+
+
+def _functions_of(node: Any) -> Iterator[str]:
+    for value in node.attr.values():
+        yield from (each.name for each in (value.func, *value.list.func) if each.name)
+
+
+def probe(engine: Engine) -> None:
+    """Have an engine answer a few images and points of the prior.
+
+    Raises:
+        EngineError: it fails, or answers with other shapes than it promises, or with numbers that are no answer.
+    """
+    random = np.random.default_rng(0)
+    images = random.random((PROBES, *engine.image_shape), np.float32)
+    z = random.standard_normal((PROBES, engine.latent_dim), np.float32)
+    of_latents, of_images = (PROBES, engine.latent_dim), (PROBES, *engine.image_shape)
+    z_mean, z_log_var = engine.encode(images)
+    (generated,), (levels,) = engine.generate(z), engine.render(z)
+    answers: tuple[tuple[str, FloatArray | ByteArray, tuple[int, ...]], ...] = (
+        ("z_mean", z_mean, of_latents),
+        ("z_log_var", z_log_var, of_latents),
+        ("image", generated, of_images),
+        ("rendered image", levels, of_images),
+    )
+    for name, array, shape in answers:
+        if array.shape != shape:
+            raise EngineError(f"A probe's {name} has the shape {array.shape}, not {shape}.")
+        if not np.isfinite(array).all():
+            raise EngineError(f"A probe's {name} is not finite.")
+    if generated.min() < 0 or generated.max() > 1:
+        raise EngineError("A probe's image has pixels outside of 0 .. 1.")

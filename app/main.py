@@ -135,6 +135,7 @@ class _Application(FastAPI):
         if service is None:
             await self.edge(scope, receive, send)
             return
+        scope["service"] = service
         with service.model as scope["model"]:  # a request is answered by the version it began on
             await self.edge(scope, receive, send)
 

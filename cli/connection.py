@@ -96,6 +96,7 @@ async def _in_process(options: argparse.Namespace) -> AsyncIterator[AsyncClient]
             model_store=options.store,
             request_timeout_s=options.timeout,
             metrics_dir=None,
+            reload_interval_s=0,  # all that a command asks is answered by one version
             log_level="ERROR",
             **(NO_ACCESS | pinned),
         )

@@ -79,7 +79,7 @@ async def _posterior(service: Service, model: ServedModel, body: bytes, gone: Ca
 
 def _is_plain(scope: Scope, taken: Mapping[bytes, tuple[bytes, ...]], required: tuple[bytes, ...] = REQUIRED) -> bool:
     """Whether there is a short body, announced as such, of the usual type, for the usual answer, and no query."""
-    service: Service = scope["app"].state.service
+    service: Service = scope["service"]
     longest = min(MAX_BODY_BYTES, service.settings.max_body_bytes)
     if scope["query_string"]:
         return False
@@ -100,7 +100,7 @@ async def _answered(scope: Scope, receive: Receive, send: Send, work: Work) -> i
     model: ServedModel = scope["model"]
     try:
         body = await _read(receive)
-        service: Service = scope["app"].state.service
+        service: Service = scope["service"]
         content, kind = await work(service, model, body, hung_up(receive))
     except DigitVaeError as error:
         response = problems.answer("POST", scope["path"], error)

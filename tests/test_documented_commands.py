@@ -156,6 +156,7 @@ def test_the_container_commands_name_what_the_compose_file_has():
 def compose_words(words: list[str]) -> tuple[str, list[str], list[str]]:
     """The verb, the services and the profiles of what follows `docker compose`."""
     profiles = [words[i + 1] for i, word in enumerate(words) if word == "--profile"]
-    rest = [word for i, word in enumerate(words) if not word.startswith("-") and words[i - 1] != "--profile"]
+    with_value = ("--profile", "--entrypoint")
+    rest = [word for i, word in enumerate(words) if not word.startswith("-") and words[i - 1] not in with_value]
     verb, *names = rest
     return verb, names[:1] if verb == "run" else names, profiles

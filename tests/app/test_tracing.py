@@ -99,7 +99,7 @@ async def test_the_model_call_of_a_lone_request_is_a_child(client, exporter, pat
 async def test_requests_of_one_batch_have_a_queue_and_a_model_span_each(client, exporter, engine):
     engine.quick_rows = 0
     engine.gate = threading.Event()
-    client._transport.app.state.service._batcher._inline_rows = 0  # in the thread, where the gate holds it
+    client._transport.app.state.service._batcher.inline_rows = 0  # in the thread, where the gate holds it
     asked = [asyncio.create_task(client.post("/generate", json=Z)) for _ in range(4)]
     await asyncio.sleep(0.1)
     engine.gate.set()
@@ -121,7 +121,7 @@ async def test_a_request_longer_than_a_batch_has_a_span_for_each_call(client, ex
 
 @pytest.mark.parametrize("inline", [0, 64])
 async def test_a_fault_marks_its_spans_and_a_mistake_of_the_callers_does_not(client, exporter, inline, caplog):
-    client._transport.app.state.service._batcher._inline_rows = inline
+    client._transport.app.state.service._batcher.inline_rows = inline
     await client.post("/generate", json={"z": [666, 0]})
     (model,), (request,) = by_name(exporter, "model"), by_name(exporter, "POST /generate")
     assert model.status.status_code == request.status.status_code == StatusCode.ERROR

@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary
 from opentelemetry import context, trace
 from opentelemetry.context import Context
 
-from app.batching import Array, Batcher, Call, Gone, Observer, Outcome, Rows
+from app.batching import Array, Batcher, Call, Gone, Outcome, Rows
 
 
 class _Asked(NamedTuple):
@@ -28,12 +28,14 @@ class TracedBatcher(Batcher):
     """A Batcher below whose requests' spans there are two more: `queue` and `model`, with the size of the batch.
 
     The requests of a batch share the times of its call. What runs at once has no span `queue`, for it did not wait.
+
+    Args:
+        tracer: makes the spans.
+        batcher: what Batcher takes.
     """
 
-    def __init__(
-        self, tracer: trace.Tracer, max_batch: int, max_queue: int, inline_rows: int, observer: Observer | None
-    ) -> None:
-        super().__init__(max_batch, max_queue, inline_rows, observer)
+    def __init__(self, tracer: trace.Tracer, *batcher: Any) -> None:
+        super().__init__(*batcher)
         self._tracer = tracer
         # Who leaves before the batch vanishes from here with the future.
         self._asked: WeakKeyDictionary[asyncio.Future[Rows], _Asked] = WeakKeyDictionary()

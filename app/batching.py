@@ -20,16 +20,18 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from app.errors import CallerLeft, DigitVaeError, EngineError, Overloaded, ShuttingDown
+from app.errors import CallerLeft, DigitVaeError, EngineError, Overloaded, ShuttingDown, Unavailable
 
 Array = npt.NDArray[Any]
 Rows = tuple[Array, ...]  # arrays of equal length, a row per row of the input
 Call = Callable[[Any], Rows]
 Outcome = Rows | DigitVaeError
+Failed = Callable[[DigitVaeError], object]
 Gone = Callable[[], bool]  # whether the caller has hung up
 
 # Only those that have waited this long are asked whether they left: before, asking costs more than it saves.
 ASK_AFTER_S = 0.05
+STOPPING = "The service is stopping. Send the request to another instance, or again later."
 
 
 class Observer(Protocol):
@@ -91,6 +93,7 @@ class Batcher:
         max_queue: most rows that may wait.
         inline_rows: a batch of at most so many rows runs on the event loop, a longer one in the batcher's thread.
         observer: is told of queue and batches.
+        failed: is told of each request on which the model failed, on the event loop.
     """
 
     def __init__(
@@ -99,17 +102,21 @@ class Batcher:
         max_queue: int,
         inline_rows: int = 0,
         observer: Observer | None = None,
+        failed: Failed = lambda error: None,
     ) -> None:
         self.max_batch = max_batch
         self.max_queue = max_queue
         self.inline_rows = inline_rows
         self._observer = observer or Unobserved()
+        self._failed = failed
         self._queue: deque[_Waiting] = deque()
         self._rows_waiting = 0
         self._busy = False
         self._alone = True  # the latest batch was one request: the next request expects no company either
         self._turn_taken = False  # a request ran at once in this turn of the loop
+        self._in_thread: list[_Waiting] | None = None  # the batch that the thread is at
         self._closed = False
+        self._refusal: Unavailable = ShuttingDown(STOPPING)  # what new calls get once it is closed
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="inference")
 
     async def submit(self, call: Call, rows: Array, gone: Gone | None = None) -> Rows:
@@ -122,7 +129,7 @@ class Batcher:
 
         Raises:
             Overloaded: too many rows wait already.
-            ShuttingDown: the batcher was closed.
+            Unavailable: the batcher was closed (ShuttingDown), or has given up.
             EngineError: the model failed on these rows.
         """
         self._admit(len(rows))
@@ -149,6 +156,7 @@ class Batcher:
         (outcome,), took_s = _timed(call, (rows,))
         self._observer.batch(len(rows), (0.0,), took_s)
         if isinstance(outcome, DigitVaeError):
+            self._failed(outcome)
             raise outcome
         return outcome
 
@@ -157,7 +165,7 @@ class Batcher:
 
     def _admit(self, rows: int) -> None:
         if self._closed:
-            raise ShuttingDown("The service is stopping. Send the request to another instance, or again later.")
+            raise type(self._refusal)(self._refusal.detail)  # a new one: an exception keeps where it was raised
         if self._rows_waiting + rows > self.max_queue:
             self._observer.rejected()
             raise Overloaded("Too many requests wait for the model. Try again in a second.")
@@ -192,6 +200,7 @@ class Batcher:
         if sum(map(len, rows)) <= self.inline_rows:
             self._finish(batch, waits, _timed(call, rows))
             return
+        self._in_thread = batch
         running = self._thread.submit(_timed, call, rows)
         running.add_done_callback(lambda done: loop.call_soon_threadsafe(self._collect, batch, waits, done))
 
@@ -219,6 +228,7 @@ class Batcher:
             waiting.answer.set_exception(CallerLeft("The caller hung up before the model got to its request."))
 
     def _collect(self, batch: list[_Waiting], waits: list[float], done: Future[tuple[list[Outcome], float]]) -> None:
+        self._in_thread = None
         self._finish(batch, waits, done.result())
 
     def _finish(self, batch: list[_Waiting], waits: list[float], done: tuple[list[Outcome], float]) -> None:
@@ -229,6 +239,7 @@ class Batcher:
             if waiting.answer.done():
                 continue
             if isinstance(outcome, DigitVaeError):
+                self._failed(outcome)
                 waiting.answer.set_exception(outcome)
             else:
                 waiting.answer.set_result(outcome)
@@ -242,6 +253,19 @@ class Batcher:
         What has been cancelled meanwhile is never called: whoever waits for this may free what it would have called.
         """
         await asyncio.wrap_future(self._thread.submit(lambda: None))
+
+    def at_work(self) -> object | None:
+        """What the thread is at: another object for each batch; None while it is idle. For any thread to ask."""
+        return self._in_thread
+
+    def give_up(self, error: Unavailable) -> None:
+        """Fail whatever waits, also for the call under way, and refuse new calls: that call will not return."""
+        self._refusal, self._closed = error, True
+        for waiting in (*(self._in_thread or ()), *self._queue):
+            if not waiting.answer.done():
+                waiting.answer.set_exception(error)
+        self._queue.clear()
+        self._rows_waiting = 0
 
     async def close(self) -> None:
         """Refuse new calls, answer what waits, and end the thread."""

@@ -19,6 +19,7 @@ DigitVaeError                      500 internal-error
 ├── Unavailable                    503 unavailable             try again later
 │   ├── Overloaded                 503 overloaded              the queue is full
 │   ├── DeadlineExceeded           503 deadline-exceeded       the request waited longer than it may
+│   ├── ModelFailing               503 model-failing           it fails on all, or hangs: a new process is needed
 │   └── ShuttingDown               503 shutting-down
 ├── StoreError                     500 store-error             the model store cannot be used
 │   ├── NoSuchVersion              500 no-such-version
@@ -185,6 +186,13 @@ class DeadlineExceeded(Unavailable):
 
     code = "deadline-exceeded"
     title = "Deadline exceeded"
+
+
+class ModelFailing(Unavailable):
+    """The model fails on every call, or a call does not return; another instance, or a new process, may answer."""
+
+    code = "model-failing"
+    title = "Model failing"
 
 
 class ShuttingDown(Unavailable):

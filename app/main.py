@@ -25,6 +25,7 @@ from app.access_log import AccessLog
 from app.batch_spans import TracedBatcher
 from app.batching import Batcher
 from app.body_limit import BodyLimit
+from app.departure import leave_to_start_anew
 from app.edge import Edge
 from app.engine import Engine
 from app.metrics import Metrics
@@ -37,6 +38,7 @@ from app.service import Service
 from app.settings import Settings
 from app.store import ModelStore, StoredVersion
 from app.verification import probe
+from app.watchdog import Watchdog
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
@@ -90,14 +92,16 @@ def create_app(
         gc.collect()
         gc.freeze()
         reloader = Reloader(store, chosen.model_version, open_version, service, app.state.metrics)
-        try:
-            with _draining(service, chosen.drain_s):
-                async with reloader.every(chosen.reload_interval_s):
-                    yield
-        finally:
-            await service.close()
-            if tracers:
-                await asyncio.to_thread(tracing.close, tracers)
+        leave = functools.partial(leave_to_start_anew, show_threads=True)
+        with Watchdog(chosen.model_timeout_s, service.at_work, service.hangs, leave):
+            try:
+                with _draining(service, chosen.drain_s):
+                    async with reloader.every(chosen.reload_interval_s):
+                        yield
+            finally:
+                await service.close()
+                if tracers:
+                    await asyncio.to_thread(tracing.close, tracers)
 
     app = _Application(
         title="digit-vae",

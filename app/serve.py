@@ -7,16 +7,20 @@ import os
 import signal
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
 import uvicorn
 from pydantic import ValidationError
-from uvicorn.config import LOGGING_CONFIG
+from uvicorn.config import LOGGING_CONFIG, STARTUP_FAILURE
+from uvicorn.supervisors import Multiprocess
 
 from app import logs
 from app.corking import CorkedProtocol
+from app.departure import leave
 from app.errors import StoreError
 from app.settings import Settings
 from app.store import ModelStore
@@ -30,7 +34,7 @@ KEEP_ALIVE_S = 75  # as nginx: a client that reuses a connection just as it is c
 
 
 def main(arguments: list[str] | None = None, prog: str = "scripts/serve") -> int:
-    """Serve until told to stop; 1 with one line on stderr if there is nothing to serve."""
+    """Serve until told to stop, then leave the process; 1 with one line on stderr if there is nothing to serve."""
     options = parser(prog).parse_args(arguments)
     try:
         settings = Settings()
@@ -44,14 +48,27 @@ def main(arguments: list[str] | None = None, prog: str = "scripts/serve") -> int
         print(f"error: {exc.detail}", file=sys.stderr)
         return 1
     workers = options.workers or default_workers()
-    if workers > 1 and settings.metrics_dir is None:
-        folder = tempfile.TemporaryDirectory(prefix="digit-vae-")  # goes when this process does
-        os.environ["VAE_METRICS_DIR"] = folder.name  # the workers are new processes, which read the environment
     if options.access_log:
         os.environ["VAE_ACCESS_LOG"] = "true"
     logs.configure(settings)
-    signal.signal(signal.SIGTERM, _exit)
-    uvicorn.run(
+    with _shared_counts(workers, settings):
+        code = _run(_config(options, workers, settings))
+    return leave(code)
+
+
+@contextmanager
+def _shared_counts(workers: int, settings: Settings) -> Iterator[None]:
+    """A folder in which several workers share their counts, unless the operator named one."""
+    if workers == 1 or settings.metrics_dir is not None:
+        yield
+        return
+    with tempfile.TemporaryDirectory(prefix="digit-vae-") as folder:
+        os.environ["VAE_METRICS_DIR"] = folder  # the workers are new processes, which read the environment
+        yield
+
+
+def _config(options: argparse.Namespace, workers: int, settings: Settings) -> uvicorn.Config:
+    return uvicorn.Config(
         "app.main:create_app",
         factory=True,
         host=options.host,
@@ -69,7 +86,25 @@ def main(arguments: list[str] | None = None, prog: str = "scripts/serve") -> int
         timeout_graceful_shutdown=settings.shutdown_grace_s,
         timeout_worker_healthcheck=WORKER_START_S,
     )
-    return 0
+
+
+def _run(config: uvicorn.Config) -> int:
+    """Serve until told to stop; the exit code. As uvicorn.run does, which keeps to itself why its workers ended."""
+    signal.signal(signal.SIGTERM, _exit)
+    try:
+        if config.workers == 1:
+            uvicorn.Server(config).run()
+            return 0
+        supervisor = Multiprocess(config, [config.bind_socket()])
+        supervisor.run()
+        failed = any(each.exitcode == STARTUP_FAILURE for each in supervisor.processes)
+        return STARTUP_FAILURE if failed else 0
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    except KeyboardInterrupt:
+        return 0
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it is being done
 
 
 def default_workers() -> int:

@@ -16,15 +16,26 @@ from typing import TypeVar
 import numpy as np
 
 from app import images, manifold
-from app.batching import Batcher, Gone, Observer
+from app.batching import Batcher, Failed, Gone, Observer
+from app.departure import leave_to_start_anew
 from app.engine import Posterior
-from app.errors import InvalidImage, InvalidLatent, InvalidParameter, Overloaded
+from app.errors import (
+    EngineError,
+    InvalidImage,
+    InvalidLatent,
+    InvalidParameter,
+    ModelFailing,
+    Overloaded,
+    ShuttingDown,
+)
+from app.health import HANGING, Health
 from app.images import ByteArray, FloatArray
 from app.preparation import Fit, Invert, must_turn, prepare
 from app.served_model import MANIFOLD_CACHE_BYTES, ServedModel
 from app.settings import Settings
 
 T = TypeVar("T")
+NewBatcher = Callable[[int, int, int, Observer | None, Failed], Batcher]
 
 # A picture file, or images (n, h, w) that are pixels already.
 Source = bytes | FloatArray
@@ -59,16 +70,18 @@ class Service:
         model: ServedModel,
         settings: Settings,
         observer: Observer | None = None,
-        new_batcher: Callable[[int, int, int, Observer | None], Batcher] = Batcher,
+        new_batcher: NewBatcher = Batcher,
     ) -> None:
         self.model = model
         self.settings = settings
         self.draining = False  # told to stop: still answers, but wants no new callers
+        self.health = Health(self.probe, settings.recovery_s, leave_to_start_anew)
         self._batcher = new_batcher(
             settings.max_batch,
             settings.max_queue,
             self._inline_rows(model),
             observer,
+            self.health.failed,
         )
         self._drawing = 0  # under way or waiting in the pool
         self._pictures = ThreadPoolExecutor(2, thread_name_prefix="pictures")
@@ -164,8 +177,48 @@ class Service:
             return write()
         return await self._off_loop(write)
 
+    def check_ready(self) -> None:
+        """Return if new callers are welcome.
+
+        Raises:
+            ShuttingDown: the service was told to stop.
+            ModelFailing: the model fails on every call, or a call does not return.
+        """
+        if self.draining:
+            raise ShuttingDown("The service is stopping; it answers what it has.")
+        if self.health.trouble is not None:
+            raise ModelFailing(self.health.trouble)
+
+    async def probe(self) -> None:
+        """Call the model in every way that requests do, on one row of nothing.
+
+        Raises:
+            EngineError: it fails.
+            Unavailable: there is no room for the calls.
+        """
+        with self.model as model:  # as a request: it is not freed meanwhile
+            engine = model.engine
+            levels, z = np.zeros((1, *engine.image_shape), np.uint8), np.zeros((1, engine.latent_dim), np.float32)
+            answers = [
+                await self._batcher.submit(engine.encode_levels, levels),
+                await self._batcher.submit(engine.generate, z),
+                await self._batcher.submit(engine.render, z),
+            ]
+        if not all(np.isfinite(array).all() for answer in answers for array in answer):
+            raise EngineError("The model answers with values that are not finite.")
+
+    def at_work(self) -> object | None:
+        """See Batcher.at_work."""
+        return self._batcher.at_work()
+
+    def hangs(self) -> None:
+        """A model call will not return: say so to whoever waits for it, and to whoever asks."""
+        self.health.hangs()
+        self._batcher.give_up(ModelFailing(HANGING))
+
     async def close(self) -> None:
         """Answer what waits, then free the model."""
+        self.health.close()
         await self._batcher.close()
         self._pictures.shutdown()
         self.model.engine.close()

@@ -60,6 +60,12 @@ class Settings(BaseSettings):
     request_timeout_s: float = Field(
         30.0, gt=0, description="Longest time, in seconds, from a request's first byte to its answer."
     )
+    recovery_s: float = Field(
+        10.0, ge=0, description="Time, in seconds, that a model which fails on probes has before the process ends."
+    )
+    model_timeout_s: float = Field(
+        60.0, ge=0, description="Longest time, in seconds, of one model call; then the process ends; 0 watches none."
+    )
     intra_op_threads: int = Field(
         1, ge=0, description="Threads of one model operation on the CPU; 0 leaves it to TensorFlow."
     )

@@ -15,9 +15,9 @@ MODULES = sorted(path for part in ("app", "cli", "training") for path in (ROOT /
 # What each layer of app may see of app; whoever is not listed here may see errors and images only.
 ALLOWED = {
     "app.main": {"*"},
-    "app.serve": {"app.corking", "app.logs", "app.settings", "app.store", "app.errors"},
+    "app.serve": {"app.corking", "app.departure", "app.logs", "app.settings", "app.store", "app.errors"},
     "app.service": {"app.batching", "app.images", "app.preparation", "app.manifold", "app.engine", "app.errors",
-                    "app.served_model", "app.settings"},
+                    "app.served_model", "app.settings", "app.health", "app.departure"},
     "app.served_model": {"app.engine", "app.manifest"},
     "app.reloading": {"app.errors", "app.served_model", "app.service", "app.store"},
     "app.verification": {"app.engine", "app.errors", "app.images"},

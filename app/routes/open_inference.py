@@ -11,7 +11,6 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from app import open_inference as oip
-from app.errors import ShuttingDown
 from app.routes.documents import BINARY, NAME, VERSION, operation, protocol_refusals, schema
 from app.routes.models import model_of, models
 from app.routes.reading import JSON, hung_up, plain_body, served, service_of
@@ -65,7 +64,7 @@ async def live() -> oip.Live:
 )
 async def ready(request: Request) -> oip.Ready:
     """As /readyz."""
-    _must_be_ready(request)
+    service_of(request).check_ready()
     return oip.Ready(ready=True)
 
 
@@ -74,7 +73,7 @@ async def ready(request: Request) -> oip.Ready:
 async def model_ready(request: Request) -> oip.ModelReady:
     """As /readyz, for a model that exists."""
     model = model_of(request)
-    _must_be_ready(request)
+    service_of(request).check_ready()
     return oip.ModelReady(name=model.name, ready=True)
 
 
@@ -121,11 +120,6 @@ async def infer(request: Request) -> Response:
 async def index(request: Request) -> list[oip.IndexEntry]:
     """Triton's model repository extension, as far as it can be had without loading and unloading."""
     return [oip.IndexEntry(name=model.name, version=str(model.version)) for model in models(served(request))]
-
-
-def _must_be_ready(request: Request) -> None:
-    if service_of(request).draining:
-        raise ShuttingDown("The service is stopping; it answers what it has.")
 
 
 def _tensor(name: str, shape: tuple[int, ...]) -> oip.TensorMetadata:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from fastapi import APIRouter, Request, Response
 
 from app import metrics
-from app.errors import ShuttingDown
 from app.manifest import Manifest
 from app.problems import MEDIA_TYPE as PROBLEM
 from app.routes.documents import PROBLEM_REF, TEXT, answers, operation, schema
@@ -37,13 +36,12 @@ async def live() -> State:
 @router.get(
     "/readyz",
     summary="Whether requests can be answered",
-    responses={503: {"model": Problem, "content": {PROBLEM: PROBLEM_REF}, "description": "The service is stopping"}},
+    responses={503: {"model": Problem, "content": {PROBLEM: PROBLEM_REF}, "description": "Stopping, or failing"}},
     openapi_extra=operation(),
 )
 async def ready(request: Request) -> State:
-    """Says yes once the model is loaded and warm, and no once the service was told to stop."""
-    if service_of(request).draining:
-        raise ShuttingDown("The service is stopping; it answers what it has.")
+    """Says yes once the model is loaded and warm, and no once the service was told to stop or the model fails."""
+    service_of(request).check_ready()
     return State(status="ready")
 
 

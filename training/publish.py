@@ -117,7 +117,10 @@ def _sweep(store: Path) -> None:
 @contextmanager
 def _locked(store: Path) -> Iterator[None]:
     """One publisher at a time; the kernel frees the lock of one that dies."""
+    missing = [folder for folder in (store, *store.parents) if not folder.exists()]
     store.mkdir(parents=True, exist_ok=True)
+    for folder in missing:
+        _sync(folder.parent)
     with (store / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

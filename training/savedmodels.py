@@ -25,7 +25,11 @@ FUNCTION_NAME = re.compile(r"(__inference_\w*?)_(\d+)\b")
 
 
 def save(model: Autoencoder, image_shape: tuple[int, int], latent_dim: int, folder: Path) -> None:
-    """Write `encoder/` and `generator/` into a folder."""
+    """Write `encoder/` and `generator/` into a folder.
+
+    Raises:
+        PublishError: they cannot be written; the disk is full, for instance.
+    """
     import tensorflow as tf
 
     image = tf.TensorSpec((None, *image_shape), tf.float32, "image")
@@ -55,12 +59,13 @@ def save(model: Autoencoder, image_shape: tuple[int, int], latent_dim: int, fold
     # fills that one, and a loader that runs the graph as it stands (TensorFlow Serving's) finds the first one empty.
     encoder.weights = [variable.value for variable in model.encoder.variables]
     generator.weights = [variable.value for variable in model.generator.variables]
-    tf.saved_model.save(encoder, str(folder / "encoder"), {"serving_default": encoder.encode})
-    tf.saved_model.save(
-        generator,
-        str(folder / "generator"),
-        {"serving_default": generator.generate, "render": generator.render, "logits": generator.logits},
-    )
+    signatures = {"serving_default": generator.generate, "render": generator.render, "logits": generator.logits}
+    try:
+        tf.saved_model.save(encoder, str(folder / "encoder"), {"serving_default": encoder.encode})
+        tf.saved_model.save(generator, str(folder / "generator"), signatures)
+    except tf.errors.OpError as exc:  # what TensorFlow makes of an OSError
+        reason = str(exc.message).rpartition("; ")[2].partition(" [Op:")[0]
+        raise PublishError(f"Nothing was published: the models cannot be written: {reason}.") from exc
     for part in PARTS:
         _settle(folder / part)
 

@@ -159,11 +159,16 @@ def _wait(contender: Contender, route: str, port: int, process: subprocess.Popen
 
 def resident_mb(process: int) -> float:
     """Memory of a process and its descendants, in MB; pages that they share count in each."""
+    return sum(_resident_kb(each) for each in family(process)) / 1024
+
+
+def family(process: int) -> set[int]:
+    """A process and its descendants."""
     parents = dict(_parents())
-    family = {process}
-    while more := {child for child, parent in parents.items() if parent in family} - family:
-        family |= more
-    return sum(_resident_kb(each) for each in family) / 1024
+    found = {process}
+    while more := {child for child, parent in parents.items() if parent in found} - found:
+        found |= more
+    return found
 
 
 def _parents() -> Iterator[tuple[int, int]]:

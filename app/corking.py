@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from app.lingering import LingeringProtocol
 
 # Joining copies; what is larger than this is handed over as it is, for one system call all the same.
 MOST_JOINED_BYTES = 65536
 
 
-class CorkedProtocol(HttpToolsProtocol):
+class CorkedProtocol(LingeringProtocol):
     """To be given to uvicorn as `http`."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]

@@ -1,9 +1,9 @@
 """How the process ends: at once, past the interpreter's own way out.
 
 Python's way out runs the destructors of every native library, TensorFlow's among them, while some of its threads are
-still about. Once in some twenty stops these met in freed memory ("corrupted size vs. prev_size while consolidating"),
-and a service that had answered everybody ended by SIGABRT. Nothing is left to be done by then: answers are sent, the
-model's session is closed, the kernel takes back the rest.
+still about: a crash there would make a failure of a stop that answered everybody. Nothing is left to be done by then:
+answers are sent, the model's session is closed, the kernel takes back the rest. Where a model call hangs, that way out
+would wait for it.
 """
 
 from __future__ import annotations

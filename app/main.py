@@ -11,7 +11,7 @@ import signal
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from importlib import metadata
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -36,7 +36,9 @@ from app.routes.short_cuts import SHORT_CUTS
 from app.served_model import ServedModel
 from app.service import Service
 from app.settings import Settings
+from app.signals import taken_elsewhere
 from app.store import ModelStore, StoredVersion
+from app.supervisor import end_with_supervisor
 from app.verification import probe
 from app.watchdog import Watchdog
 
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
 
 OpenEngine = Callable[[StoredVersion, Settings], Engine]
+Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
 log = logging.getLogger(__name__)
 
@@ -82,6 +85,7 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        end_with_supervisor()
         store = ModelStore(chosen.model_store)
         open_version = functools.partial(load, settings=chosen, open_engine=open_engine or open_saved_models)
         model = open_version(store.open(store.chosen(chosen.model_version)))
@@ -107,7 +111,7 @@ def create_app(
         title="digit-vae",
         version=_version(),
         description=DESCRIPTION,
-        lifespan=lifespan,
+        lifespan=lifespan if open_engine else _uninterrupted(lifespan),
         **({} if chosen.docs else UNDOCUMENTED),
         # /metrics, logs.py and tracing.py have them; asking for a provider costs on each request.
         telemetry={"tracing": False, "metrics": False, "logs": False},
@@ -118,6 +122,18 @@ def create_app(
     problems.install(app)
     _put_at_the_edge(app, chosen, tracers)
     return app
+
+
+def _uninterrupted(lifespan: Lifespan) -> Lifespan:
+    """The same, with signals kept away from where TensorFlow runs."""
+
+    @asynccontextmanager
+    async def uninterrupted(app: FastAPI) -> AsyncIterator[None]:
+        with taken_elsewhere():
+            async with lifespan(app):
+                yield
+
+    return uninterrupted
 
 
 class _Application(FastAPI):

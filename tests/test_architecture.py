@@ -35,6 +35,7 @@ ALLOWED = {
                    "app.tensorflow_serving", "app.tensors", "app.routes"},
     "app.client": {"app.client"},  # runs on machines that have nothing of the server
     "app.batching": {"app.errors"},
+    "app.corking": {"app.lingering"},
     "app.edge": {"app.deadlines", "app.errors", "app.metrics", "app.problems", "app.request_ids"},
     "app.exchange": {"app.traceparent"},
     "app.access_log": {"app.exchange", "app.request_ids"},

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 
@@ -63,6 +66,22 @@ def test_several_workers_leave_no_folder_of_counts_behind(tmp_path, monkeypatch)
         assert list(tmp_path.glob("digit-vae-*"))
         assert server.stop() == 0
     assert not list(tmp_path.glob("digit-vae-*"))
+
+
+@pytest.mark.slow
+def test_workers_end_when_their_supervisor_is_killed(tmp_path):
+    with serving(STORE, tmp_path / "log", 2) as server:
+        workers = server.answering()
+        assert len(workers) == 2
+        server.process.kill()
+        server.process.wait()
+        deadline = time.monotonic() + 30
+        while any(Path(f"/proc/{worker}/fd").exists() and os.listdir(f"/proc/{worker}/fd") for worker in workers):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        with socket.socket() as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(("127.0.0.1", server.port))
 
 
 @pytest.mark.slow

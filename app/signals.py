@@ -1,0 +1,32 @@
+"""Keeps signals away from the threads that compute.
+
+TensorFlow's matrix product on a processor with AVX-512, as this service runs it (no oneDNN operations, see
+decisions/0007), does not survive a signal handler on its stack: the heap is damaged, and the process dies ("corrupted
+size vs. prev_size while consolidating") or hangs, in one of five stops under load. So all threads that may compute, the
+main one first among them, block signals, and a thread that does nothing else takes them. Python notes them there, wakes
+the event loop, and runs their handlers in the main thread as ever, between two of its own instructions.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+# What people and supervisors send to a process; not what a thread brings on itself.
+SENT = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGCHLD, signal.SIGWINCH)
+
+
+@contextmanager
+def taken_elsewhere() -> Iterator[None]:
+    """While inside, this thread and those that it starts are not interrupted by signals sent to the process."""
+    ended = threading.Event()
+    taker = threading.Thread(target=ended.wait, name="signals", daemon=True)
+    taker.start()  # before the signals are blocked: a thread begins with the mask of the one that starts it
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SENT)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        ended.set()

@@ -1,10 +1,10 @@
 """Keeps signals away from the threads that compute.
 
-TensorFlow's matrix product on a processor with AVX-512, as this service runs it (no oneDNN operations, see
-decisions/0007), does not survive a signal handler on its stack: the heap is damaged, and the process dies ("corrupted
-size vs. prev_size while consolidating") or hangs, in one of five stops under load. So all threads that may compute, the
-main one first among them, block signals, and a thread that does nothing else takes them. Python notes them there, wakes
-the event loop, and runs their handlers in the main thread as ever, between two of its own instructions.
+TensorFlow's matrix product as this service runs it (2.21, no oneDNN operations, see decisions/0007) does not survive a
+signal handler on its stack: the heap is damaged, and the process dies ("corrupted size vs. prev_size while
+consolidating") or hangs, in one of five stops under load. So all threads that may compute, the main one first among
+them, block signals, and a thread that does nothing else takes them. Python notes them there, wakes the event loop, and
+runs their handlers in the main thread as ever, between two of its own instructions.
 """
 
 from __future__ import annotations

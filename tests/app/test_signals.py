@@ -78,6 +78,6 @@ with taken_elsewhere():
 
 @pytest.mark.slow
 def test_the_model_computes_the_same_in_a_storm_of_signals():
-    """Where they are not kept away, this ends by SIGABRT within a second on a processor with AVX-512."""
+    """Where they are not kept away, this ends by SIGABRT within a second."""
     done = subprocess.run([sys.executable, "-c", STORM], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "whole"), done.stderr

@@ -8,6 +8,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from benchmarks.contenders import DIGIT
@@ -110,17 +111,23 @@ class Steady:
 
     async def _one(self) -> None:
         began, port, status = time.monotonic(), 0, BROKEN
-        try:
+        with suppress(OSError):
             connection = self._idle.pop() if self._idle else await self._connect()
             port = connection.port
-            async with asyncio.timeout(PATIENCE_S):
-                status = await exchange(connection.reader, connection.writer, next(self._requests))
-            self._idle.append(connection)
-        except (OSError, asyncio.IncompleteReadError, TimeoutError):
-            pass
+            status = await self._exchange(connection)
         self.statuses[status] += 1
         if status != 200:
             self.failed.append(Failure(began, time.monotonic() - began, status, port))
+
+    async def _exchange(self, connection: Connection) -> int:
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                status = await exchange(connection.reader, connection.writer, next(self._requests))
+        except (OSError, asyncio.IncompleteReadError, TimeoutError):
+            connection.writer.close()
+            return BROKEN
+        self._idle.append(connection)
+        return status
 
     async def _connect(self) -> Connection:
         return Connection(*await asyncio.open_connection("127.0.0.1", self.port))

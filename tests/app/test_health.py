@@ -142,10 +142,11 @@ async def test_input_that_breaks_the_model_does_not_make_the_service_unready(cli
         assert (await client.get("/readyz")).status_code == 200
 
 
-async def test_a_model_that_answers_with_nan_fails_its_probe(settings):
+async def test_a_model_that_answers_with_nan_fails_its_probe(settings, monkeypatch):
     engine = FakeEngine()
     app = create_app(settings, lambda stored, settings: engine)
     async with app.router.lifespan_context(app):
-        engine.generate = lambda z: (np.full((len(z), 28, 28), np.nan, np.float32),)
+        monkeypatch.setattr(engine, "generate", lambda z: (np.full((len(z), 28, 28), np.nan, np.float32),))
+        monkeypatch.setattr(engine, "render", lambda z: (np.zeros((len(z), 28, 28), np.uint8),))
         with pytest.raises(EngineError, match="not finite"):
             await app.state.service.probe()

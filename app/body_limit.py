@@ -13,35 +13,41 @@ from contextlib import suppress
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.body_clock import BodyClock
 from app.errors import BodyTooLarge
 
 LINGER_S = 10.0
 
 
 class BodyLimit:
-    """ASGI middleware: reading more than `max_bytes` of a body raises BodyTooLarge inside the application."""
+    """ASGI middleware: reading more than `max_bytes` of a body raises BodyTooLarge inside the application.
 
-    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
+    So does waiting longer than `timeout_s` for it: BodyTimeout.
+    """
+
+    def __init__(self, app: ASGIApp, max_bytes: int, timeout_s: float) -> None:
         self.app = app
         self.max_bytes = max_bytes
+        self.timeout_s = timeout_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
         else:
-            body = _Body(receive, send, self.max_bytes, _declared_length(scope))
+            body = _Body(receive, send, self.max_bytes, _declared_length(scope), BodyClock(receive, self.timeout_s))
             await self.app(scope, body.receive, body.send)
 
 
 def _declared_length(scope: Scope) -> int:
     text = Headers(scope=scope).get("content-length", "0")
-    return int(text) if text.isdigit() else 0
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 18 else 0  # the server has checked it
 
 
 class _Body:
-    def __init__(self, receive: Receive, send: Send, max_bytes: int, declared: int) -> None:
+    def __init__(self, receive: Receive, send: Send, max_bytes: int, declared: int, clock: BodyClock) -> None:
         self._receive = receive
+        self._clock = clock
         self._send = send
         self._max_bytes = max_bytes
         self._declared = declared
@@ -52,7 +58,8 @@ class _Body:
     async def receive(self) -> Message:
         if self._declared > self._max_bytes:
             self._refuse()
-        message = await self._next()
+        # Behind the body there is only the caller's leaving to wait for, which has no time.
+        message = self._noted(await (self._receive() if self._ended else self._clock))
         if self._read > self._max_bytes:
             self._refuse()
         return message
@@ -66,11 +73,10 @@ class _Body:
         with suppress(TimeoutError):
             async with asyncio.timeout(LINGER_S):
                 while not self._ended:
-                    await self._next()
+                    self._noted(await self._receive())
         await self._send({"type": "http.response.body"})
 
-    async def _next(self) -> Message:
-        message = await self._receive()
+    def _noted(self, message: Message) -> Message:
         self._read += len(message.get("body", b""))
         self._ended = message["type"] != "http.request" or not message.get("more_body", False)
         return message

@@ -14,8 +14,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app import problems
+from app.body_clock import BodyBrokenOff
 from app.deadlines import Deadlines
-from app.errors import DeadlineExceeded, Overloaded
+from app.errors import BodyTimeout, DeadlineExceeded, DigitVaeError, Overloaded
 from app.metrics import Metrics
 from app.request_ids import HEADER as REQUEST_ID
 from app.request_ids import RequestIds
@@ -66,6 +67,7 @@ class Edge:
         self._expired: set[asyncio.Task[object]] = set()
         self._refusal = _messages(Overloaded("Too many requests are under way. Try again in a second."))
         self._too_late = _messages(DeadlineExceeded(f"The request was not answered in {timeout_s:g} s."))
+        self._no_body = _messages(BodyTimeout(f"The body did not come in {timeout_s:g} s."))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
@@ -108,12 +110,13 @@ class Edge:
             short_cut = self._short_cuts.get((scope["method"], scope["path"]))
             status = await short_cut(scope, receive, answer.noting) if short_cut else None
             return await self._long_way(scope, receive, answer) if status is None else status
-        except asyncio.CancelledError:
+        except asyncio.CancelledError as exc:
             if task not in self._expired:
                 raise
             self._expired.discard(task)
             task.uncancel()
-            return answer.status or await _say(self._too_late, scope, answer.noting)
+            late = self._no_body if isinstance(exc, BodyBrokenOff) else self._too_late
+            return answer.status or await _say(late, scope, answer.noting)
         finally:
             self._under_way.release(task)
 
@@ -150,7 +153,7 @@ def _route(scope: Scope) -> str:
     return str(declared or scope["path"])
 
 
-def _messages(error: Overloaded | DeadlineExceeded) -> Answers:
+def _messages(error: DigitVaeError) -> Answers:
     """The answers for an error, made once: refusing must be cheaper than anything that is refused."""
     of_no_request = contextvars.Context()
     responses = {protocol: of_no_request.run(problems.respond, error, protocol) for protocol in (False, True)}

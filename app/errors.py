@@ -5,19 +5,27 @@ DigitVaeError                      500 internal-error
 │   ├── EmptyBody                  400 empty-body
 │   ├── MalformedBody              400 malformed-body          JSON, npy or multipart that does not parse
 │   ├── Unauthorized               401 unauthorized            no key, or none of this service's
+│   ├── MalformedRequest           400 malformed-request       not HTTP, or not as far as it came
 │   ├── NotFound                   404 not-found
 │   ├── MethodNotAllowed           405 method-not-allowed
 │   ├── NotAcceptable              406 not-acceptable
+│   ├── TooSlow                    408 too-slow                what was announced does not come
+│   │   ├── HeaderTimeout          408 header-timeout
+│   │   └── BodyTimeout            408 body-timeout
 │   ├── BodyTooLarge               413 body-too-large
+│   │   └── JsonTooLarge           413 json-too-large          too many values, however few bytes
 │   ├── ImageTooLarge              413 image-too-large         too many pixels, whatever the bytes
 │   ├── UnsupportedMediaType       415 unsupported-media-type
 │   ├── InvalidImage               422 invalid-image           bytes that are no picture, or no digit in it
 │   ├── InvalidLatent              422 invalid-latent          a z that the generator cannot take
 │   ├── InvalidParameter           422 invalid-parameter       a field or query parameter out of range
+│   ├── AnswerTooLarge             422 answer-too-large        what was asked for is more than is sent
 │   ├── RateLimited                429 rate-limited            more requests than one caller may send
-│   └── CallerLeft               499 caller-left             hung up before its turn; seen in metrics only
+│   ├── HeadersTooLarge            431 headers-too-large       too many header fields, or too long
+│   └── CallerLeft                 499 caller-left             hung up before its turn; seen in metrics only
 ├── Unavailable                    503 unavailable             try again later
 │   ├── Overloaded                 503 overloaded              the queue is full
+│   ├── TooManyConnections         503 too-many-connections
 │   ├── DeadlineExceeded           503 deadline-exceeded       the request waited longer than it may
 │   ├── ModelFailing               503 model-failing           it fails on all, or hangs: a new process is needed
 │   └── ShuttingDown               503 shutting-down
@@ -78,6 +86,13 @@ class Unauthorized(RequestError):
     title = "Unauthorized"
 
 
+class MalformedRequest(RequestError):
+    """The bytes are no request in HTTP."""
+
+    code = "malformed-request"
+    title = "Malformed request"
+
+
 class NotFound(RequestError):
     """Nothing lives at this address."""
 
@@ -102,12 +117,41 @@ class NotAcceptable(RequestError):
     title = "Not acceptable"
 
 
+class TooSlow(RequestError):
+    """What was announced does not come; the connection is closed (RFC 9110, 15.5.9)."""
+
+    status = 408
+    code = "too-slow"
+    title = "Too slow"
+
+
+class HeaderTimeout(TooSlow):
+    """A request began, and its head did not end in time."""
+
+    code = "header-timeout"
+    title = "Header timeout"
+
+
+class BodyTimeout(TooSlow):
+    """The head is there, and the body did not come in time."""
+
+    code = "body-timeout"
+    title = "Body timeout"
+
+
 class BodyTooLarge(RequestError):
     """More bytes than the service reads."""
 
     status = 413
     code = "body-too-large"
     title = "Body too large"
+
+
+class JsonTooLarge(BodyTooLarge):
+    """More values than are parsed while other requests wait, however few bytes they take."""
+
+    code = "json-too-large"
+    title = "JSON too large"
 
 
 class ImageTooLarge(RequestError):
@@ -158,6 +202,22 @@ class RateLimited(RequestError):
     title = "Rate limited"
 
 
+class AnswerTooLarge(RequestError):
+    """What was asked for is more than the service sends at once."""
+
+    status = 422
+    code = "answer-too-large"
+    title = "Answer too large"
+
+
+class HeadersTooLarge(RequestError):
+    """The request's line and header fields are too long, or too many (RFC 6585, 5)."""
+
+    status = 431
+    code = "headers-too-large"
+    title = "Headers too large"
+
+
 class CallerLeft(RequestError):
     """The caller hung up before the model got to its request; the status is nginx's, and seen in metrics only."""
 
@@ -179,6 +239,13 @@ class Overloaded(Unavailable):
 
     code = "overloaded"
     title = "Overloaded"
+
+
+class TooManyConnections(Unavailable):
+    """As many connections are open as may be."""
+
+    code = "too-many-connections"
+    title = "Too many connections"
 
 
 class DeadlineExceeded(Unavailable):

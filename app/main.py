@@ -116,7 +116,7 @@ def create_app(
         # /metrics, logs.py and tracing.py have them; asking for a provider costs on each request.
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
-    app.add_middleware(BodyLimit, max_bytes=chosen.max_body_bytes)
+    app.add_middleware(BodyLimit, max_bytes=chosen.max_body_bytes, timeout_s=chosen.body_timeout_s)
     for router in _routers(chosen):
         app.include_router(router)
     problems.install(app)

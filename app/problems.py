@@ -18,10 +18,12 @@ from app.errors import (
     BodyTooLarge,
     CallerLeft,
     DigitVaeError,
+    HeadersTooLarge,
     MethodNotAllowed,
     NotFound,
     RateLimited,
     RequestError,
+    TooSlow,
     Unauthorized,
     Unavailable,
 )
@@ -30,7 +32,16 @@ MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 1
 PROTOCOLS = ("/v1/", "/v2/")
 # The protocols know 400 for whatever is wrong with a request, but for what is not about its content.
-TOLD_APART = (Unauthorized, NotFound, MethodNotAllowed, BodyTooLarge, RateLimited, CallerLeft)
+TOLD_APART = (
+    Unauthorized,
+    NotFound,
+    MethodNotAllowed,
+    TooSlow,
+    BodyTooLarge,
+    RateLimited,
+    HeadersTooLarge,
+    CallerLeft,
+)
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +63,8 @@ def respond(error: DigitVaeError, protocol: bool = False, headers: dict[str, str
     headers = {**protection.HEADERS, **(headers or {})}
     if isinstance(error, Unavailable):
         headers = {"retry-after": str(RETRY_AFTER_S), **headers}
+    if isinstance(error, TooSlow):
+        headers = {"connection": "close", **headers}  # the rest of the body would be taken for a request
     if protocol:
         status = 400 if isinstance(error, RequestError) and not isinstance(error, TOLD_APART) else error.status
         return Response(json.dumps({"error": error.detail}), status, headers, "application/json")

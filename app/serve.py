@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import os
+import resource
 import signal
 import sys
 import tempfile
@@ -19,7 +21,8 @@ from uvicorn.config import LOGGING_CONFIG, STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
 from app import logs
-from app.corking import CorkedProtocol
+from app.bounded_protocol import BoundedProtocol
+from app.connections import Bounds, Connections
 from app.departure import leave
 from app.errors import StoreError
 from app.settings import Settings
@@ -30,7 +33,7 @@ WORKER_START_S = 120  # uvicorn kills a worker that does not answer its ping, an
 MOST_WORKERS = 4
 WORKER_BYTES = 2**30
 GPU_NODES = ("/dev/nvidia0", "/dev/nvidiactl", "/dev/kfd")
-KEEP_ALIVE_S = 75  # as nginx: a client that reuses a connection just as it is closed sees a reset
+OTHER_FILES = 256  # descriptors that are no connections: the store, the log, what libraries hold open
 
 
 def main(arguments: list[str] | None = None, prog: str = "scripts/serve") -> int:
@@ -51,6 +54,7 @@ def main(arguments: list[str] | None = None, prog: str = "scripts/serve") -> int
     if options.access_log:
         os.environ["VAE_ACCESS_LOG"] = "true"
     logs.configure(settings)
+    _allow_files(settings.max_connections + OTHER_FILES)
     with _shared_counts(workers, settings):
         code = _run(_config(options, workers, settings))
     return leave(code)
@@ -68,6 +72,7 @@ def _shared_counts(workers: int, settings: Settings) -> Iterator[None]:
 
 
 def _config(options: argparse.Namespace, workers: int, settings: Settings) -> uvicorn.Config:
+    everyone = Connections(Bounds.of(settings))
     return uvicorn.Config(
         "app.main:create_app",
         factory=True,
@@ -77,12 +82,11 @@ def _config(options: argparse.Namespace, workers: int, settings: Settings) -> uv
         access_log=False,  # the application writes its own
         log_config=LOGGING_CONFIG if settings.log_format == "text" else None,
         log_level=settings.log_level.lower(),
-        http=CorkedProtocol,
+        http=functools.partial(BoundedProtocol, everyone),  # type: ignore[arg-type]  # called as the class is
         ws="none",
         proxy_headers=settings.trusted_proxies is not None,
         forwarded_allow_ips=settings.trusted_proxies,
         server_header=False,  # what runs here is nobody's business, and a header is half a microsecond
-        timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=settings.shutdown_grace_s,
         timeout_worker_healthcheck=WORKER_START_S,
     )
@@ -113,6 +117,14 @@ def default_workers() -> int:
         return 1
     by_memory = _memory_bytes() // WORKER_BYTES
     return int(max(1, min(_cores(), by_memory, MOST_WORKERS)))
+
+
+def _allow_files(wanted: int) -> None:
+    """Connections are open files, of which many shells allow 1024: raise that as far as we may."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def _cores() -> float:

@@ -39,8 +39,18 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(
         16 * 2**20, ge=1024, description="Largest request body, in bytes; more is refused with 413."
     )
+    max_json_values: int = Field(
+        2**19,
+        ge=1024,
+        description="Most values (numbers, strings, lists, ...) in a JSON body; more is refused with 413.",
+    )
     max_image_pixels: int = Field(
         32_000_000, ge=784, description="Largest picture, in pixels, checked before it is decoded."
+    )
+    max_request_pixels: int = Field(
+        128_000_000,
+        ge=784,
+        description="Most pixels of all pictures in one request, checked before any is decoded.",
     )
     max_images: int = Field(256, ge=1, description="Most picture files in one request.")
     max_rows: int = Field(
@@ -50,6 +60,9 @@ class Settings(BaseSettings):
     max_scale: int = Field(16, ge=1, description="Largest enlargement of a digit in a picture.")
     max_picture_pixels: int = Field(
         16_000_000, ge=784, description="Largest picture that is made, in pixels (manifold, contact sheet)."
+    )
+    max_response_bytes: int = Field(
+        128 * 2**20, ge=2**16, description="Largest JSON answer, in bytes, as estimated from its numbers."
     )
     max_batch: int = Field(1024, ge=1, description="Most rows of one model call.")
     max_queue: int = Field(8192, ge=1, description="Most rows that may wait for the model; beyond it requests get 503.")
@@ -65,6 +78,28 @@ class Settings(BaseSettings):
     )
     model_timeout_s: float = Field(
         60.0, ge=0, description="Longest time, in seconds, of one model call; then the process ends; 0 watches none."
+    )
+    max_connections: int = Field(
+        2048, ge=1, description="Most open connections of one worker; an idle one makes room, else 503."
+    )
+    max_header_bytes: int = Field(
+        32768, ge=1024, description="Longest request line and header fields, in bytes; more is refused with 431."
+    )
+    max_headers: int = Field(100, ge=8, description="Most header fields of a request; more is refused with 431.")
+    header_timeout_s: float = Field(
+        10.0, gt=0, description="Longest time, in seconds, that a request's head may take to come."
+    )
+    body_timeout_s: float = Field(
+        30.0, gt=0, description="Longest time, in seconds, that a request's body may take to come; then 408."
+    )
+    idle_timeout_s: float = Field(
+        75.0, gt=0, description="Time, in seconds, after which a connection without a request is closed."
+    )
+    send_timeout_s: float = Field(
+        60.0, gt=0, description="Longest time, in seconds, that a caller may take over an answer; then it is cut off."
+    )
+    max_unsent_bytes: int = Field(
+        256 * 2**20, ge=2**20, description="Most bytes of answers that wait for slow callers; the slowest are cut off."
     )
     intra_op_threads: int = Field(
         1, ge=0, description="Threads of one model operation on the CPU; 0 leaves it to TensorFlow."

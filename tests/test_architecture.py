@@ -15,7 +15,8 @@ MODULES = sorted(path for part in ("app", "cli", "training") for path in (ROOT /
 # What each layer of app may see of app; whoever is not listed here may see errors and images only.
 ALLOWED = {
     "app.main": {"*"},
-    "app.serve": {"app.corking", "app.departure", "app.logs", "app.settings", "app.store", "app.errors"},
+    "app.serve": {"app.bounded_protocol", "app.connections", "app.departure", "app.logs", "app.settings", "app.store",
+                  "app.errors"},
     "app.service": {"app.batching", "app.images", "app.preparation", "app.manifold", "app.engine", "app.errors",
                     "app.served_model", "app.settings", "app.health", "app.departure"},
     "app.served_model": {"app.engine", "app.manifest"},
@@ -30,18 +31,21 @@ ALLOWED = {
                    "app.request_ids", "app.settings"},
     "app.open_inference": {"app.errors", "app.images", "app.schemas", "app.tensors"},
     "app.tensorflow_serving": {"app.errors", "app.images", "app.schemas", "app.tensors"},
-    "app.routes": {"app.served_model", "app.service", "app.schemas", "app.errors", "app.images", "app.npy",
-                   "app.manifest", "app.problems", "app.metrics", "app.open_inference", "app.protection",
+    "app.routes": {"app.body_clock", "app.served_model", "app.service", "app.schemas", "app.errors", "app.images",
+                   "app.npy", "app.manifest", "app.problems", "app.metrics", "app.open_inference", "app.protection",
                    "app.tensorflow_serving", "app.tensors", "app.routes"},
     "app.client": {"app.client"},  # runs on machines that have nothing of the server
     "app.batching": {"app.errors"},
     "app.corking": {"app.lingering"},
-    "app.edge": {"app.deadlines", "app.errors", "app.metrics", "app.problems", "app.request_ids"},
+    "app.edge": {"app.body_clock", "app.deadlines", "app.errors", "app.metrics", "app.problems", "app.request_ids"},
     "app.exchange": {"app.traceparent"},
     "app.access_log": {"app.exchange", "app.request_ids"},
     "app.tracing": {"app.exchange", "app.request_ids"},
     "app.batch_spans": {"app.batching"},
     "app.logs": {"app.exchange", "app.request_ids", "app.settings"},
+    "app.bounded_protocol": {"app.connections", "app.corking", "app.errors", "app.problems"},
+    "app.connections": {"app.settings"},
+    "app.body_limit": {"app.body_clock", "app.errors"},
 }  # fmt: skip
 DEFAULT = {"app.errors", "app.images"}
 # The command line stands above both programs; only it may see them together.

@@ -13,6 +13,7 @@ from pydantic_core import to_json
 from starlette.types import Receive, Scope, Send
 
 from app import npy, problems, protection
+from app.body_clock import BodyClock
 from app.errors import CallerLeft, DigitVaeError, EmptyBody
 from app.routes.reading import hung_up, latents_from_json, latents_from_npy
 from app.served_model import ServedModel
@@ -99,8 +100,8 @@ def _is_plain(scope: Scope, taken: Mapping[bytes, tuple[bytes, ...]], required: 
 async def _answered(scope: Scope, receive: Receive, send: Send, work: Work) -> int:
     model: ServedModel = scope["model"]
     try:
-        body = await _read(receive)
         service: Service = scope["service"]
+        body = await _read(BodyClock(receive, service.settings.body_timeout_s))
         content, kind = await work(service, model, body, hung_up(receive))
     except DigitVaeError as error:
         response = problems.answer("POST", scope["path"], error)
@@ -117,16 +118,17 @@ async def _answered(scope: Scope, receive: Receive, send: Send, work: Work) -> i
     return 200
 
 
-async def _read(receive: Receive) -> bytes:
+async def _read(clock: BodyClock) -> bytes:
     """The whole body.
 
     Raises:
         EmptyBody: there is nothing in it.
         CallerLeft: it broke off.
+        BodyTimeout: it did not come in time.
     """
     body, more = b"", True
     while more:
-        message = await receive()
+        message = await clock
         if message["type"] == "http.disconnect":
             raise CallerLeft("The caller hung up in the middle of the body.")
         body += message.get("body", b"")

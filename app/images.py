@@ -19,6 +19,7 @@ import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from app.errors import ImageTooLarge, InvalidImage, InvalidParameter
+from app.metered import MeteredFile
 
 FloatArray = npt.NDArray[np.float32]
 ByteArray = npt.NDArray[np.uint8]
@@ -27,8 +28,16 @@ ByteArray = npt.NDArray[np.uint8]
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
 MEDIA_TYPES = ("image/png", "image/jpeg", "image/webp", "image/bmp")
 
+# A photograph's header is in some fifty pieces; its data in thousands, if its writer used a small buffer.
+HEADER_READS = 4096
+DATA_READS = 65536
+MOST_SCANS = 64  # of a progressive JPEG, each of which goes over all pixels; ten are usual
+_START_OF_SCAN = b"\xff\xda"
+
 # A digit is drawn in 20 x 20 pixels: detail beyond this many pixels a side is only time and memory.
 WORKING_SIDE = 768
+
+_JPEG = ("JPEG", "MPO")
 
 # Where a PNG may have an orientation or transparency.
 _NOT_PLAIN = frozenset({"exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif", "transparency"})
@@ -65,7 +74,7 @@ def open_picture(data: bytes, max_pixels: int) -> Image.Image:
     if not data:
         raise InvalidImage("The picture is empty: it has no bytes. Send a PNG, JPEG, WebP or BMP file.")
     try:
-        picture = Image.open(io.BytesIO(data), formats=FORMATS)
+        picture = Image.open(MeteredFile(data, HEADER_READS), formats=FORMATS)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as exc:
         raise ImageTooLarge(f"The picture has more than the {max_pixels:,} pixels that are read.") from exc
     except UnidentifiedImageError as exc:
@@ -79,6 +88,8 @@ def open_picture(data: bytes, max_pixels: int) -> Image.Image:
         raise ImageTooLarge(
             f"The picture has {width} x {height} = {width * height:,} pixels; at most {max_pixels:,} are read."
         )
+    if picture.format in _JPEG and data.count(_START_OF_SCAN) > MOST_SCANS:
+        raise InvalidImage(f"The JPEG has more than {MOST_SCANS} scans. Save it anew.")
     # A phone's MPO is a JPEG with a second view or a depth map behind it; its first frame is the photograph.
     if picture.format != "MPO" and getattr(picture, "is_animated", False):
         raise InvalidImage("The picture is animated. Send one frame of it as a still picture.")
@@ -90,20 +101,24 @@ def decode(picture: Image.Image) -> FloatArray:
 
     The EXIF orientation is applied, 16-bit grey scaled (not clipped), colour reduced to luminance (ITU-R 601),
     and transparency laid on white if the ink is dark, on black if it is light. Pictures larger than
-    `WORKING_SIDE` come back reduced by a whole factor. An 8-bit grey picture comes back as its bytes / 255.
+    `WORKING_SIDE` come back reduced by a whole factor. An 8-bit grey picture comes back as its bytes / 255. The picture
+    is closed.
 
     Raises:
         InvalidImage: the file is truncated or damaged.
     """
     try:
-        if picture.format in ("JPEG", "MPO"):
+        _allow_data(picture)
+        if picture.format in _JPEG:
             # The JPEG decoder can skip what a reduction would average away; it never goes below the size asked for.
             picture.draft(None, (WORKING_SIDE, WORKING_SIDE))
         picture.load()
         upright = picture if _is_plain(picture) else ImageOps.exif_transpose(picture)
-        return _reduce(_grey(upright))
+        return _as_array(_grey(upright))
     except Exception as exc:  # zlib, libjpeg, libwebp and the chunk parsers each have their own errors
         raise InvalidImage(f"The picture is truncated or damaged ({type(exc).__name__}: {exc}).") from exc
+    finally:
+        picture.close()  # its pixels would stay in memory as long as the file that it came in
 
 
 def decode_plain(picture: Image.Image) -> ByteArray | None:
@@ -117,12 +132,19 @@ def decode_plain(picture: Image.Image) -> ByteArray | None:
     if picture.format != "PNG" or picture.mode != "L":
         return None
     try:
+        _allow_data(picture)
         picture.load()
     except Exception as exc:
         raise InvalidImage(f"The picture is truncated or damaged ({type(exc).__name__}: {exc}).") from exc
     if not _is_plain(picture):
         return None
     return np.frombuffer(picture.tobytes(), np.uint8).reshape(picture.height, picture.width)
+
+
+def _allow_data(picture: Image.Image) -> None:
+    file = getattr(picture, "fp", None)
+    if isinstance(file, MeteredFile):
+        file.left = DATA_READS
 
 
 def is_bare_png(data: bytes, shape: tuple[int, int]) -> bool:
@@ -145,11 +167,12 @@ def _grey(picture: Image.Image) -> Image.Image:
     """One channel: mode L with 0 .. 255, or mode F with the same range where 8 bits do not hold it."""
     if picture.mode == "L" and "transparency" not in picture.info:
         return picture
+    # What takes floats is reduced first: they are sixteen times the memory of a byte, with their intermediates.
     if picture.mode.startswith("I"):
-        levels = np.asarray(picture).astype(np.float32)
+        levels = np.asarray(_reduced(picture.convert("I"))).astype(np.float32)
         return Image.fromarray(np.clip(levels / 65535, 0, 1) * 255)
     if picture.has_transparency_data:
-        return _flatten(picture.convert("RGBA"))
+        return _flatten(_reduced(picture.convert("RGBA")))
     return picture.convert("L")
 
 
@@ -162,11 +185,13 @@ def _flatten(picture: Image.Image) -> Image.Image:
     return Image.fromarray((grey * alpha + paper * (1 - alpha)).astype(np.float32))
 
 
-def _reduce(picture: Image.Image) -> FloatArray:
+def _reduced(picture: Image.Image) -> Image.Image:
     factor = min(picture.size) // WORKING_SIDE
-    if factor > 1:
-        picture = picture.reduce(factor)
-    return np.asarray(picture, np.float32) / np.float32(255)
+    return picture.reduce(factor) if factor > 1 else picture
+
+
+def _as_array(picture: Image.Image) -> FloatArray:
+    return np.asarray(_reduced(picture), np.float32) / np.float32(255)
 
 
 def encode_png(grey: ByteArray) -> bytes:

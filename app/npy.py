@@ -29,9 +29,13 @@ def loads(data: bytes) -> npt.NDArray[Any]:
         raise MalformedBody("The npy file holds Python objects. Send numbers: uint8 or float32.")
     length = len(data) - source.tell()
     if dtype.itemsize == 0 or math.prod(shape) * dtype.itemsize != length:
-        raise MalformedBody(f"The npy header promises {shape} of {dtype}, but {length} bytes follow it.")
-    flat = np.frombuffer(data, dtype, offset=source.tell())
-    return flat.reshape(shape, order="F" if fortran else "C")
+        raise MalformedBody(
+            f"The npy header promises {str(shape)[:80]} of {str(dtype)[:80]}, but {length} bytes follow it."
+        )
+    try:
+        return np.ndarray(shape, dtype, data, source.tell(), order="F" if fortran else "C")
+    except (ValueError, OverflowError) as exc:  # too many dimensions, or one too long or below zero
+        raise MalformedBody("The npy header has a shape that no array can have.") from exc
 
 
 def _header(source: io.BytesIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:

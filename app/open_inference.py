@@ -15,14 +15,14 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import to_json
 
-from app import images, tensors
+from app import images, json_bounds, tensors
 from app.errors import InvalidParameter, MalformedBody
 from app.images import FloatArray
 from app.schemas import rejection
 from app.tensors import BYTES, NUMBERS, Array, Shape
 
 Value = Array | list[bytes]  # numbers; or picture files, of a BYTES tensor
-Size = Annotated[int, Field(ge=0)]
+Size = Annotated[int, Field(ge=0, lt=2**100)]  # far beyond memory; the product of eight can still be told
 
 # Ways to get an output that are not offered; ignoring them would give the caller something else than it asked for.
 NOT_OFFERED = ("classification", "shared_memory_region")
@@ -161,20 +161,23 @@ class InferResponse(BaseModel):
     outputs: list[OutputTensor]
 
 
-def read(body: bytes, header_length: str | None, most_files: int) -> tuple[InferRequest, dict[str, Value]]:
+def read(
+    body: bytes, header_length: str | None, most_files: int, most_values: int
+) -> tuple[InferRequest, dict[str, Value]]:
     """An inference request and the values of its inputs.
 
     Args:
         body: JSON, and behind it the raw bytes of the inputs that have a binary_data_size, in order.
         header_length: the header Inference-Header-Content-Length: the bytes of JSON; without it, all are.
         most_files: most elements of a BYTES tensor.
+        most_values: most values of the JSON.
 
     Raises:
-        MalformedBody, InvalidParameter, InvalidImage: each with its sentence.
+        JsonTooLarge, MalformedBody, InvalidParameter, InvalidImage: each with its sentence.
     """
     length = _header_length(header_length, len(body))
     try:
-        request = InferRequest.model_validate_json(body[:length])
+        request = InferRequest.model_validate_json(json_bounds.within(body[:length], most_values))
     except ValidationError as exc:
         raise MalformedBody(f"The JSON is not an inference request: {rejection(list(exc.errors()))}.") from exc
     rest = memoryview(body)[length:]

@@ -11,8 +11,10 @@ from app.preparation import Fit, Invert
 # Finite as float32 and far beyond the prior: larger coordinates only overflow inside the generator.
 Coordinate = Annotated[float, Field(strict=True, allow_inf_nan=False, ge=-1e6, le=1e6)]
 Grey = Annotated[float, Field(strict=True, allow_inf_nan=False, ge=0, le=255)]
-Vector = list[Coordinate]
-Rows = list[list[Grey]]
+# One error says enough: a list of a million wrong values would cost a million messages, and seconds.
+_ONE_ERROR = Field(fail_fast=True)
+Vector = Annotated[list[Coordinate], _ONE_ERROR]
+Rows = Annotated[list[Annotated[list[Grey], _ONE_ERROR]], _ONE_ERROR]
 
 
 class _Body(BaseModel):
@@ -26,7 +28,7 @@ class _Query(BaseModel):
 class EncodeRequest(_Body):
     """Images to encode, as JSON."""
 
-    images: list[str | Rows] = Field(
+    images: Annotated[list[str | Rows], _ONE_ERROR] = Field(
         min_length=1,
         description="Each a picture file in base64 (a data: URL is fine), or rows of pixels of the model's size: "
         "numbers of 0 .. 1, or of 0 .. 255 if any is above 1, light strokes on dark.",
@@ -36,7 +38,7 @@ class EncodeRequest(_Body):
 class GenerateRequest(_Body):
     """What to generate: exactly one of `z` and `sample`."""
 
-    z: Vector | list[Vector] | None = Field(
+    z: Vector | Annotated[list[Vector], _ONE_ERROR] | None = Field(
         None, description="One latent vector, or a list of them.", examples=[[0.0, 0.0]]
     )
     sample: Annotated[int, Field(ge=1)] | None = Field(None, description="So many draws from the prior N(0, I).")

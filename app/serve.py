@@ -11,6 +11,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -54,7 +55,6 @@ def main(arguments: list[str] | None = None, prog: str = "scripts/serve") -> int
     if options.access_log:
         os.environ["VAE_ACCESS_LOG"] = "true"
     logs.configure(settings)
-    _allow_files(settings.max_connections + OTHER_FILES)
     with _shared_counts(workers, settings):
         code = _run(_config(options, workers, settings))
     return leave(code)
@@ -72,7 +72,6 @@ def _shared_counts(workers: int, settings: Settings) -> Iterator[None]:
 
 
 def _config(options: argparse.Namespace, workers: int, settings: Settings) -> uvicorn.Config:
-    everyone = Connections(Bounds.of(settings))
     return uvicorn.Config(
         "app.main:create_app",
         factory=True,
@@ -82,7 +81,7 @@ def _config(options: argparse.Namespace, workers: int, settings: Settings) -> uv
         access_log=False,  # the application writes its own
         log_config=LOGGING_CONFIG if settings.log_format == "text" else None,
         log_level=settings.log_level.lower(),
-        http=functools.partial(BoundedProtocol, everyone),  # type: ignore[arg-type]  # called as the class is
+        http=functools.partial(BoundedProtocol, _connections(settings)),  # type: ignore[arg-type]  # called as the class is
         ws="none",
         proxy_headers=settings.trusted_proxies is not None,
         forwarded_allow_ips=settings.trusted_proxies,
@@ -119,12 +118,15 @@ def default_workers() -> int:
     return int(max(1, min(_cores(), by_memory, MOST_WORKERS)))
 
 
-def _allow_files(wanted: int) -> None:
-    """Connections are open files, of which many shells allow 1024: raise that as far as we may."""
+def _connections(settings: Settings) -> Connections:
+    """As many as the settings say, or as files may be open: many shells allow 1024, unless one asks for more."""
+    wanted = settings.max_connections + OTHER_FILES
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-    if soft != resource.RLIM_INFINITY and soft < most:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < allowed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    bounds = Bounds.of(settings)
+    return Connections(replace(bounds, connections=max(1, allowed - OTHER_FILES)))
 
 
 def _cores() -> float:

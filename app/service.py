@@ -14,13 +14,16 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
+from PIL import Image
 
 from app import images, manifold
 from app.batching import Batcher, Failed, Gone, Observer
 from app.departure import leave_to_start_anew
 from app.engine import Posterior
 from app.errors import (
+    AnswerTooLarge,
     EngineError,
+    ImageTooLarge,
     InvalidImage,
     InvalidLatent,
     InvalidParameter,
@@ -41,6 +44,8 @@ NewBatcher = Callable[[int, int, int, Observer | None, Failed], Batcher]
 Source = bytes | FloatArray
 
 QUICK_NUMBERS = 2**14  # are written as JSON in some three milliseconds
+QUICK_BYTES = 65536  # of picture files, whose headers are read in some milliseconds whatever is in them
+NUMBER_BYTES = 22  # of a float32 in JSON with all its digits
 MOST_PICTURES = 128  # that wait for a thread: at ten milliseconds each, the last one waits less than a second
 
 
@@ -171,9 +176,13 @@ class Service:
         """What `write` makes of arrays, in a thread once that is more than a moment's work.
 
         Raises:
+            AnswerTooLarge: it would be more than is sent.
             Overloaded: too much is drawn or written already.
         """
-        if sum(array.size for array in arrays) <= QUICK_NUMBERS:
+        size, most = sum(array.size for array in arrays), self.settings.max_response_bytes
+        if size * NUMBER_BYTES > most:
+            raise AnswerTooLarge(f"The answer is {size:,} numbers: more than {most:,} bytes. Ask for fewer rows.")
+        if size <= QUICK_NUMBERS:
             return write()
         return await self._off_loop(write)
 
@@ -240,7 +249,7 @@ class Service:
 
     def _levels(self, model: ServedModel, source: Source, invert: Invert) -> ByteArray | None:
         """A picture that needs no preparation but perhaps a turn, as grey levels (1, h, w); None for any other."""
-        if not isinstance(source, bytes):
+        if not isinstance(source, bytes) or len(source) > QUICK_BYTES:
             return None
         engine = model.engine
         levels = engine.read_png(source) if images.is_bare_png(source, engine.image_shape) else None
@@ -256,27 +265,39 @@ class Service:
     async def _prepare(self, model: ServedModel, sources: Sequence[Source], invert: Invert, fit: Fit) -> FloatArray:
         """All sources as one batch (n, h, w)."""
         shape = model.engine.image_shape
-        read = [
-            images.open_picture(source, self.settings.max_image_pixels)
-            if isinstance(source, bytes)
-            else self._pixels(model, source, invert)
-            for source in sources
-        ]
 
-        def finish() -> FloatArray:
+        def finish(read: list[Image.Image | FloatArray]) -> FloatArray:
             parts = [
                 part if isinstance(part, np.ndarray) else prepare(images.decode(part), shape, invert, fit)[np.newaxis]
                 for part in read
             ]
             return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
-        quick = len(read) <= 4 and all(
-            isinstance(part, np.ndarray) or (part.height, part.width) == shape for part in read
-        )
-        batch = finish() if quick else await self._off_loop(finish)
+        if len(sources) > 4 or sum(len(source) for source in sources if isinstance(source, bytes)) > QUICK_BYTES:
+            batch = await self._off_loop(lambda: finish(self._opened(model, sources, invert)))
+        else:
+            read = self._opened(model, sources, invert)
+            quick = all(isinstance(part, np.ndarray) or (part.height, part.width) == shape for part in read)
+            batch = finish(read) if quick else await self._off_loop(lambda: finish(read))
         if len(batch) > self.settings.max_rows:
             raise InvalidImage(f"There are {len(batch)} images; at most {self.settings.max_rows} are taken.")
         return batch
+
+    def _opened(self, model: ServedModel, sources: Sequence[Source], invert: Invert) -> list[Image.Image | FloatArray]:
+        """Picture files with their headers read, and arrays as they are."""
+        left = self.settings.max_request_pixels
+        opened: list[Image.Image | FloatArray] = []
+        for source in sources:
+            if not isinstance(source, bytes):
+                opened.append(self._pixels(model, source, invert))
+                continue
+            picture = images.open_picture(source, self.settings.max_image_pixels)
+            left -= picture.width * picture.height
+            if left < 0:
+                most = self.settings.max_request_pixels
+                raise ImageTooLarge(f"The pictures have more than {most:,} pixels together. Send fewer in a request.")
+            opened.append(picture)
+        return opened
 
     def _pixels(self, model: ServedModel, array: FloatArray, invert: Invert) -> FloatArray:
         shape = model.engine.image_shape

@@ -80,7 +80,7 @@ class Settings(BaseSettings):
         60.0, ge=0, description="Longest time, in seconds, of one model call; then the process ends; 0 watches none."
     )
     max_connections: int = Field(
-        2048, ge=1, description="Most open connections of one worker; an idle one makes room, else 503."
+        4096, ge=1, description="Most open connections of one worker; an idle one makes room, else 503."
     )
     max_header_bytes: int = Field(
         32768, ge=1024, description="Longest request line and header fields, in bytes; more is refused with 431."

@@ -13,7 +13,7 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import to_json
 
-from app import images, tensors
+from app import images, json_bounds, tensors
 from app.errors import InvalidParameter, MalformedBody
 from app.images import FloatArray
 from app.schemas import rejection
@@ -87,19 +87,20 @@ class Metadata(BaseModel):
     metadata: dict[str, Any]
 
 
-def read(body: bytes, name: str, most_files: int) -> tuple[PredictRequest, Array | list[bytes]]:
+def read(body: bytes, name: str, most_files: int, most_values: int) -> tuple[PredictRequest, Array | list[bytes]]:
     """A prediction request, and its one input: numbers, or picture files.
 
     Args:
         body: JSON.
         name: the input's name.
         most_files: most files in one request.
+        most_values: most values of the JSON.
 
     Raises:
-        MalformedBody, InvalidParameter, InvalidImage: each with its sentence.
+        JsonTooLarge, MalformedBody, InvalidParameter, InvalidImage: each with its sentence.
     """
     try:
-        request = PredictRequest.model_validate_json(body)
+        request = PredictRequest.model_validate_json(json_bounds.within(body, most_values))
     except ValidationError as exc:
         raise MalformedBody(f"The body is not a prediction request: {rejection(list(exc.errors()))}.") from exc
     rows = _column(request.inputs, name) if request.instances is None else _rows(request.instances, name)

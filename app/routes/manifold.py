@@ -17,6 +17,7 @@ from app.schemas import ManifoldQuery, NoQuery
 
 PNG = "image/png"
 LARGEST_KEPT = 4 * 2**20
+LONGEST_KEPT = 128  # bytes of the query: the same picture can be asked for in endless ways, as n=1, n=01, n=001
 
 router = APIRouter(tags=["pictures"])
 
@@ -45,8 +46,10 @@ async def manifold(request: Request) -> Response:
     response = await _picture(
         request, part, lambda: service.manifold(model, part.n, part.scale, (part.low, part.high), part.axes)
     )
-    if request.method == "GET" and response.status_code == 200 and len(response.body) <= LARGEST_KEPT:
-        model.answers[request.scope["query_string"]] = (response.raw_headers, bytes(response.body))
+    asked: bytes = request.scope["query_string"]
+    keeps = len(asked) <= LONGEST_KEPT and len(response.body) <= LARGEST_KEPT
+    if request.method == "GET" and response.status_code == 200 and keeps:
+        model.answers[asked] = (response.raw_headers, bytes(response.body))
     return response
 
 

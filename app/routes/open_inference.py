@@ -98,7 +98,8 @@ async def infer(request: Request) -> Response:
     model = model_of(request)
     service = service_of(request)
     body = await plain_body(request, service.settings.max_body_bytes)
-    asked, values = oip.read(body, request.headers.get(HEADER_LENGTH), service.settings.max_images)
+    bounds = service.settings.max_images, service.settings.max_json_values
+    asked, values = oip.read(body, request.headers.get(HEADER_LENGTH), *bounds)
     names = oip.wanted(asked, tuple(model.gives))
     found = await model.run(service, served(request), model.input_of(values), hung_up(request.receive))
     outputs = {name: found[name] for name in names}

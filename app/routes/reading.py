@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.types import Message, Receive
 
-from app import images, npy
+from app import images, json_bounds, npy
 from app.errors import (
     BodyTooLarge,
     EmptyBody,
@@ -93,7 +93,7 @@ async def sources(request: Request, max_images: int) -> list[Source]:
     if kind == MULTIPART:
         found = await _image_parts(request, max_images)
     elif kind == JSON:
-        found = _json_images(await _body(request))
+        found = _json_images(await _json(request))
     elif kind == npy.MEDIA_TYPE:
         found = [images_from_npy(await _body(request))]
     else:
@@ -112,10 +112,9 @@ async def latents(request: Request, latent_dim: int, max_rows: int) -> FloatArra
     kind = _content_type(request)
     if kind not in LATENT_TYPES:
         raise _unsupported(kind, LATENT_TYPES)
-    body = await _body(request)
     if kind == npy.MEDIA_TYPE:
-        return latents_from_npy(body, latent_dim)
-    return latents_from_json(body, latent_dim, max_rows)
+        return latents_from_npy(await _body(request), latent_dim)
+    return latents_from_json(await _json(request), latent_dim, max_rows)
 
 
 def latents_from_json(body: bytes, latent_dim: int, max_rows: int) -> FloatArray:
@@ -132,7 +131,7 @@ def latents_from_json(body: bytes, latent_dim: int, max_rows: int) -> FloatArray
         if wanted.sample > max_rows:
             raise InvalidParameter(f"sample is {wanted.sample}; at most {max_rows} are drawn in one request.")
         return draw(wanted.sample, latent_dim, wanted.seed)
-    return _latent_array(wanted.z or [], latent_dim)
+    return _latent_array(wanted.z or [], latent_dim, max_rows)
 
 
 def draw(n: int, latent_dim: int, seed: int | None) -> FloatArray:
@@ -140,8 +139,10 @@ def draw(n: int, latent_dim: int, seed: int | None) -> FloatArray:
     return np.random.default_rng(seed).standard_normal((n, latent_dim), np.float32)
 
 
-def _latent_array(z: list[Any], latent_dim: int) -> FloatArray:
+def _latent_array(z: list[Any], latent_dim: int, max_rows: int) -> FloatArray:
     rows = z if z and isinstance(z[0], list) else [z]
+    if len(rows) > max_rows:
+        raise InvalidLatent(f"There are {len(rows)} latent vectors; at most {max_rows} are taken.")
     for i, row in enumerate(rows):
         if len(row) != latent_dim:
             where = f"z[{i}]" if rows is z else "z"
@@ -237,6 +238,10 @@ async def _body(request: Request) -> bytes:
     if not body:
         raise EmptyBody("The body is empty. /docs shows what this route reads.")
     return body
+
+
+async def _json(request: Request) -> bytes:
+    return json_bounds.within(await _body(request), service_of(request).settings.max_json_values)
 
 
 async def plain_body(request: Request, max_bytes: int) -> bytes:

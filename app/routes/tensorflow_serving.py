@@ -43,9 +43,8 @@ async def predict(request: Request) -> Response:
     """Images to z_mean and z_log_var (encoder), or z to images (generator)."""
     model = model_of(request)
     service = service_of(request)
-    asked, value = tfs.read(
-        await plain_body(request, service.settings.max_body_bytes), model.takes, service.settings.max_images
-    )
+    body = await plain_body(request, service.settings.max_body_bytes)
+    asked, value = tfs.read(body, model.takes, service.settings.max_images, service.settings.max_json_values)
     outputs = await model.run(service, served(request), model.checked(value), hung_up(request.receive))
     content = await service.written(lambda: tfs.write(asked, outputs), *outputs.values())
     return Response(content, headers={"x-model-version": str(model.version)}, media_type=JSON)

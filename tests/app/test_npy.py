@@ -54,3 +54,23 @@ def test_any_bytes_are_an_array_or_an_error_of_ours(data, with_magic):
     except MalformedBody:
         return
     assert with_magic
+
+
+HEADERS = {
+    "a hundred dimensions": "{'descr': '|u1', 'fortran_order': False, 'shape': (%s)}" % ("1," * 100),
+    "lengths below zero": "{'descr': '|u1', 'fortran_order': False, 'shape': (-1, -1)}",
+    "nothing, of a length beyond all": "{'descr': '|u1', 'fortran_order': True, 'shape': (0, %s)}" % ("9" * 30),
+    "lengths of thousands of digits": "{'descr': '|u1', 'fortran_order': False, 'shape': (%s, %s)}"
+    % (("9" * 4000,) * 2),
+    "a type of a terabyte": "{'descr': ('<f4', (1000000, 1000000)), 'fortran_order': False, 'shape': (0,)}",
+    "an endless tuple": "(" * 5000,
+}
+
+
+@pytest.mark.parametrize("header", HEADERS.values(), ids=HEADERS)
+@pytest.mark.parametrize("data", [b"", b"x"])
+def test_a_shape_that_no_array_can_have_is_refused(header, data):
+    text = header.encode() + b"\n"
+    with pytest.raises(MalformedBody) as refused:
+        npy.loads(b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + data)
+    assert len(refused.value.detail) < 300

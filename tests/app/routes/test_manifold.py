@@ -77,3 +77,10 @@ async def test_a_bad_parameter_is_refused(query, client, engine):
     response = await client.get(f"/manifold.png?{query}")
     assert response.status_code == 422
     assert response.json()["code"] == "invalid-parameter"
+
+
+async def test_what_is_kept_does_not_grow_with_the_ways_to_ask_for_it(client):
+    service = client._transport.app.state.service
+    for zeros in range(0, 400, 40):
+        assert (await client.get(f"/manifold.png?n={'0' * zeros}2")).status_code == 200
+    assert max(map(len, service.answers)) <= 128

@@ -241,6 +241,11 @@ BAD = {
     "nothing in a huge shape": (GENERATOR, binary({"inputs": [
         {**RAW_Z, "shape": [0, 2**62, 10**30], "parameters": {"binary_data_size": 0}}]}), "at least one"),
     "no rows": (GENERATOR, {"json": {"inputs": [{**Z, "shape": [0, 2], "data": []}]}}, "at least one"),
+    "a shape of thousands of digits": (
+        GENERATOR,
+        {"json": {"inputs": [{**Z, "shape": [10**4000, 10**4000]}]}},
+        "less than",
+    ),
     "too many rows": (GENERATOR, {"json": {"inputs": [{**Z, "shape": [5000, 2], "data": [0] * 10_000}]}}, "4096"),
     "another datatype": (GENERATOR, {"json": {"inputs": [{**Z, "datatype": "INT32"}]}}, "FP32"),
     "an unknown datatype": (GENERATOR, {"json": {"inputs": [{**Z, "datatype": "float"}]}}, "FP32"),
@@ -322,7 +327,7 @@ def test_no_bytes_behind_the_json_are_a_fault(raw, length, size, datatype):
     head = json.dumps({"inputs": [given]}).encode()
     for header_length in (str(len(head)), str(length), None):
         try:
-            _, values = open_inference.read(head + raw, header_length, 4)
+            _, values = open_inference.read(head + raw, header_length, 4, 10**6)
         except RequestError:
             continue
         assert len(values["z"]) == 1

@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from app.errors import ImageTooLarge, InvalidImage
+from app.images import HEADER_READS, MOST_SCANS, decode, open_picture
+from app.metered import MeteredFile, TooManyPieces
+from tests.app.test_problems import PNG, check_problem
+from tests.pictures import file_of
+
+MANY = 10**6
+GREY = Image.new("L", (40, 40), 90)
+
+
+def chunk(kind: bytes, data: bytes = b"") -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def png_in_pieces(pieces: int) -> bytes:
+    """A sound PNG whose pixels come a byte at a time."""
+    whole = file_of(np.random.default_rng(0).integers(0, 255, (28, 28), np.uint8))
+    data = whole[41 : 41 + int.from_bytes(whole[33:37], "big")]
+    parts = [chunk(b"IDAT", data[i : i + 1]) for i in range(min(pieces, len(data)))]
+    return whole[:33] + b"".join(parts) + chunk(b"IDAT", data[pieces:]) + chunk(b"IEND")
+
+
+def run_length_bitmap(runs: int) -> bytes:
+    side = 4000
+    sizes = struct.pack("<IiiHHIIiiII", 40, side, side, 1, 8, 1, 0, 0, 0, 256, 0)
+    return struct.pack("<2sIHHI", b"BM", 0, 0, 0, 54 + 1024) + sizes + bytes(1024) + b"\x01\x05" * runs
+
+
+FLOODS = {
+    "png": file_of(GREY)[:33] + chunk(b"aaAa") * 10_000 + file_of(GREY)[33:],
+    "jpeg": file_of(GREY, "JPEG")[:2] + b"\xff\xfe\x00\x02" * MANY + file_of(GREY, "JPEG")[2:],
+    "bmp": run_length_bitmap(MANY),
+}
+
+
+@pytest.mark.parametrize("data", FLOODS.values(), ids=FLOODS)
+def test_a_flood_of_tiny_pieces_is_refused(data):
+    with pytest.raises(InvalidImage):
+        decode(open_picture(data, 32_000_000))
+
+
+def test_a_picture_in_many_pieces_is_read():
+    assert np.array_equal(
+        decode(open_picture(png_in_pieces(700), 10**6)), decode(open_picture(png_in_pieces(0), 10**6))
+    )
+
+
+def test_a_jpeg_with_far_too_many_scans_is_refused():
+    whole = file_of(GREY, "JPEG", progressive=True)
+    scan = whole[whole.rfind(b"\xff\xda") : -2]
+    assert decode(open_picture(whole[:-2] + scan + whole[-2:], 10**6)).shape == (40, 40)
+    with pytest.raises(InvalidImage, match="scans"):
+        open_picture(whole[:-2] + scan * MOST_SCANS + whole[-2:], 10**6)
+
+
+def test_reads_are_counted_and_no_more():
+    file = MeteredFile(b"abc", 2)
+    assert (file.read(1), file.read()) == (b"a", b"bc")
+    with pytest.raises(TooManyPieces):
+        file.read()
+    assert HEADER_READS > 100
+
+
+def test_a_decoded_picture_holds_no_pixels():
+    picture = open_picture(file_of(GREY), 10**6)
+    decode(picture)
+    with pytest.raises(ValueError, match="closed"):
+        picture.getpixel((0, 0))
+
+
+@pytest.mark.parametrize("mode", ["L", "RGBA", "I;16", "P"])
+def test_a_large_picture_of_any_mode_is_reduced_to_the_same_grey(mode):
+    levels = np.tile(np.arange(1600, dtype=np.float32) / 1599, (1600, 1))
+    grey = Image.fromarray((levels * 255).astype(np.uint8))
+    picture = Image.fromarray((levels * 65535).astype(np.uint16)) if mode == "I;16" else grey.convert(mode)
+    found = decode(open_picture(file_of(picture), 10**7))
+    assert found.shape == (800, 800)
+    assert np.abs(found - levels.reshape(800, 2, 800, 2).mean((1, 3))).max() < 0.02
+
+
+async def test_the_pictures_of_a_request_share_a_bound(client, settings):
+    service = client._transport.app.state.service
+    service.settings = settings.model_copy(update={"max_request_pixels": 2 * 1600})
+    parts = [("image", ("a.png", file_of(GREY, "PNG"), "image/png"))]
+    check_problem(await client.post("/encode", files=parts * 3), 413, "image-too-large", "together")
+    few = await client.post("/encode?fit=none", files=parts * 2)
+    assert few.status_code == 200, few.text
+
+
+async def test_so_do_those_of_a_serving_protocol(client, settings, digit):
+    with pytest.raises(ImageTooLarge):
+        open_picture(file_of(GREY), 1599)
+    big = io.BytesIO(file_of(Image.new("L", (1500, 1500)))).getvalue()
+    check_problem(await client.post("/encode", content=big, headers=PNG), 413, "image-too-large", "2,000,000")

@@ -32,6 +32,7 @@ from app.metrics import Metrics
 from app.protection import Protected
 from app.reloading import Reloader
 from app.routes import explorer, inference, manifold, open_inference, operations, permissions, tensorflow_serving
+from app.routes.documents import define_problem
 from app.routes.short_cuts import SHORT_CUTS
 from app.served_model import ServedModel
 from app.service import Service
@@ -119,6 +120,7 @@ def create_app(
     app.add_middleware(BodyLimit, max_bytes=chosen.max_body_bytes, timeout_s=chosen.body_timeout_s)
     for router in _routers(chosen):
         app.include_router(router)
+    define_problem(app)
     problems.install(app)
     _put_at_the_edge(app, chosen, tracers)
     return app

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from typing import Any
 
+from fastapi import FastAPI
 from pydantic import BaseModel
 
 from app.problems import MEDIA_TYPE as PROBLEM
 from app.schemas import NoQuery, Problem, ProtocolError
 
 BINARY: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
-TEXT: dict[str, Any] = {"schema": {"type": "string"}}
 PROBLEM_REF = {"schema": {"$ref": "#/components/schemas/Problem"}}
+ANY = (400, 408, 431, 503)  # malformed or slow requests, too many header fields or connections
+TEXT: dict[str, Any] = {"schema": {"type": "string"}}
 
 
 def operation(
@@ -30,18 +32,34 @@ def operation(
     return extra
 
 
-def answers(description: str, content: dict[str, Any], *refusals: int) -> dict[int | str, dict[str, Any]]:
-    """The responses of an operation: its 200, and problem documents for `refusals` and 503."""
-    problems: dict[int | str, dict[str, Any]] = {
-        status: {"model": Problem, "content": {PROBLEM: PROBLEM_REF}, "description": _REASONS[status]}
-        for status in (*refusals, 500, 503)
+def answers(description: str, content: dict[str, Any], *statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The responses of an operation: its 200, and problem documents for `statuses` and 500."""
+    return {200: {"description": description, "content": content}, **refusals(*statuses, 500)}
+
+
+def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The errors of an operation, as problem documents: `statuses`, and what any request may meet."""
+    # Without FastAPI's `model`, which would promise them as application/json too; hence `define_problem`.
+    return {
+        status: {"content": {PROBLEM: PROBLEM_REF}, "description": _REASONS[status]} for status in (*statuses, *ANY)
     }
-    return {200: {"description": description, "content": content}, **problems}
+
+
+def define_problem(app: FastAPI) -> None:
+    """Put what PROBLEM_REF refers to into the OpenAPI document of `app`."""
+    describe = app.openapi
+
+    def with_problem() -> dict[str, Any]:
+        document = describe()
+        document.setdefault("components", {}).setdefault("schemas", {})["Problem"] = Problem.model_json_schema()
+        return document
+
+    app.openapi = with_problem  # type: ignore[method-assign]  # as FastAPI has it done
 
 
 def protocol_refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The errors of an operation of a serving protocol, in the protocol's form: `statuses`, 500 and 503."""
-    return {status: {"model": ProtocolError, "description": _REASONS[status]} for status in (*statuses, 500, 503)}
+    """The errors of an operation of a serving protocol, in the protocol's form: `statuses`, 500 and as `refusals`."""
+    return {status: {"model": ProtocolError, "description": _REASONS[status]} for status in (*statuses, 500, *ANY)}
 
 
 def schema(model: type[BaseModel], **examples: Any) -> dict[str, Any]:
@@ -97,12 +115,14 @@ VERSION = {
 
 _REASONS = {
     304: "The picture has not changed",
-    400: "The body is empty or does not parse",
+    400: "The request, or its body, is empty or does not parse",
     404: "Not found",
     406: "No representation that Accept asks for",
+    408: "The head or the body did not come in time",
     413: "Too many bytes or pixels",
     415: "A content type that is not read here",
     422: "Well-formed, but not what the model can take",
+    431: "Too many header fields, or too long",
     500: "The model failed",
     503: "Not now; see Retry-After",
 }

@@ -33,7 +33,7 @@ _FORM = {
     "schema": {
         "type": "object",
         "required": ["image"],
-        "properties": {"image": {"type": "array", "items": {"type": "string", "format": "binary"}}},
+        "properties": {"image": {"type": "array", "minItems": 1, "items": {"type": "string", "format": "binary"}}},
         "additionalProperties": False,
     }
 }
@@ -46,11 +46,7 @@ _IMAGES = dict.fromkeys(IMAGE_TYPES, BINARY) | {MULTIPART: _FORM, JSON: schema(E
     responses=answers(
         "A row per image, in order.",
         {JSON: schema(EncodeResponse), npy.MEDIA_TYPE: BINARY},
-        400,
-        406,
-        413,
-        415,
-        422,
+        *(406, 413, 415, 422),
     ),
     openapi_extra=operation(PreparationQuery, _IMAGES),
 )
@@ -74,7 +70,7 @@ async def encode(request: Request) -> Response:
     responses=answers(
         "One digit, or all of them on a sheet; as npy uint8 (n, h, w); or each a PNG in base64.",
         {PNG: BINARY, npy.MEDIA_TYPE: BINARY, JSON: schema(GenerateResponse)},
-        *(400, 406, 413, 415, 422),
+        *(406, 413, 415, 422),
     ),
     openapi_extra=operation(
         SheetQuery,
@@ -104,7 +100,7 @@ async def generate(request: Request) -> Response:
     responses=answers(
         "Each input and its reconstruction side by side, a row per image; or the numbers.",
         {PNG: BINARY, JSON: schema(ReconstructResponse)},
-        *(400, 406, 413, 415, 422),
+        *(406, 413, 415, 422),
     ),
     openapi_extra=operation(ReconstructQuery, _IMAGES),
 )

@@ -37,7 +37,7 @@ _INFER: dict[str, Any] = {
     "summary": "Tensors in, tensors out",
     "responses": {
         200: {"description": "The outputs asked for, as JSON or behind it.", "model": oip.InferResponse},
-        **protocol_refusals(400, 404, 413),
+        **protocol_refusals(404, 413),
     },
 }
 _BODY = {JSON: schema(oip.InferRequest, generator=_EXAMPLE), OCTETS: BINARY}
@@ -50,7 +50,9 @@ async def server(request: Request) -> oip.ServerMetadata:
     return oip.ServerMetadata(name="digit-vae", version=request.app.version, extensions=EXTENSIONS)
 
 
-@router.get("/v2/health/live", summary="Whether the process runs", openapi_extra=operation())
+@router.get(
+    "/v2/health/live", summary="Whether the process runs", responses=protocol_refusals(), openapi_extra=operation()
+)
 async def live() -> oip.Live:
     """As /livez."""
     return oip.Live(live=True)

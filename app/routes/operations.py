@@ -6,10 +6,9 @@ from fastapi import APIRouter, Request, Response
 
 from app import metrics
 from app.manifest import Manifest
-from app.problems import MEDIA_TYPE as PROBLEM
-from app.routes.documents import PROBLEM_REF, TEXT, answers, operation, schema
-from app.routes.reading import JSON, query, served, service_of
-from app.schemas import NoQuery, Problem, State
+from app.routes.documents import TEXT, answers, operation, refusals
+from app.routes.reading import query, served, service_of
+from app.schemas import NoQuery, State
 
 router = APIRouter(tags=["operations"])
 counting = APIRouter(tags=["operations"])  # apart, since it can be left out
@@ -18,7 +17,7 @@ counting = APIRouter(tags=["operations"])  # apart, since it can be left out
 @router.get(
     "/model",
     summary="The served version's manifest",
-    responses=answers("What it is, how it was trained, how good it is.", {JSON: schema(Manifest)}),
+    responses=answers("What it is, how it was trained, how good it is.", {}),  # FastAPI has it from the signature
     openapi_extra=operation(),
 )
 async def model(request: Request) -> Manifest:
@@ -27,7 +26,7 @@ async def model(request: Request) -> Manifest:
     return served(request).manifest
 
 
-@router.get("/livez", summary="Whether the process runs", openapi_extra=operation())
+@router.get("/livez", summary="Whether the process runs", responses=refusals(), openapi_extra=operation())
 async def live() -> State:
     """Says yes as long as the event loop turns; depends on nothing else."""
     return State(status="alive")
@@ -36,7 +35,7 @@ async def live() -> State:
 @router.get(
     "/readyz",
     summary="Whether requests can be answered",
-    responses={503: {"model": Problem, "content": {PROBLEM: PROBLEM_REF}, "description": "Stopping, or failing"}},
+    responses=refusals(),
     openapi_extra=operation(),
 )
 async def ready(request: Request) -> State:
@@ -49,7 +48,7 @@ async def ready(request: Request) -> State:
     "/metrics",
     summary="Counts and times, for Prometheus",
     response_class=Response,
-    responses={200: {"description": "Prometheus' text format, of all workers.", "content": {"text/plain": TEXT}}},
+    responses=answers("Prometheus' text format, of all workers.", {"text/plain": TEXT}),
     openapi_extra=operation(),
 )
 async def counts(request: Request) -> Response:

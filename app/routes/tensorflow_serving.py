@@ -26,7 +26,7 @@ _PREDICT: dict[str, Any] = {
     "summary": "Rows or columns of inputs to outputs",
     "responses": {
         200: {"description": "In the format of the request.", "model": tfs.PredictResponse},
-        **protocol_refusals(400, 404, 413),
+        **protocol_refusals(404, 413),
     },
 }
 _BODY = {

@@ -78,7 +78,7 @@ class BoundedProtocol(CorkedProtocol):
         self._framing += len(data) - 2 * body  # chunks of a byte or two are a waste, yet allowed for a while
         most = self._bounds.header_bytes + (self._bounds.body_bytes if cycle.response_complete else 0)
         if self._framing > most or len(self.headers) > 2 * self._bounds.headers:
-            self._refuse(HeadersTooLarge("What surrounds the body, its chunks' sizes and trailers, is too long."))
+            self._leave()
 
     def on_headers_complete(self) -> None:
         """A request's head is there."""
@@ -145,7 +145,11 @@ class BoundedProtocol(CorkedProtocol):
             self.transport.close()
 
     def _refuse(self, error: DigitVaeError) -> None:
-        """Say why, and take leave. An answer that is under way cannot be told from this one: then only leave."""
+        """Say why, and take leave."""
+        self._leave(_message(error, self.url.decode("latin-1") if self.scope else ""))
+
+    def _leave(self, message: bytes = b"") -> None:
+        """Close, after `message`; but at once while an answer is under way, which could not be told from it."""
         if self._refused or self.transport.is_closing():
             return
         self._refused = True
@@ -153,7 +157,8 @@ class BoundedProtocol(CorkedProtocol):
         if self.cycle is not None and not self.cycle.response_complete:
             self.transport.abort()
             return
-        self.transport.write(_message(error, self.url.decode("latin-1") if self.scope else ""))
+        if message:
+            self.transport.write(message)
         self._take_leave()
 
     def _take_leave(self) -> None:

@@ -143,6 +143,19 @@ async def test_the_rest_of_a_refused_body_is_not_waited_for(settings):
         assert await caller.ended()
 
 
+async def test_the_rest_of_a_refused_body_is_read_away_up_to_the_bound_on_bodies(settings):
+    async with bounded(settings, max_body_bytes=2**17) as live:
+        for size, ends in ((2**16, False), (2**21, True)):
+            caller = await live.connect()
+            await caller.send(b"POST /nowhere HTTP/1.1\r\nhost: a\r\ncontent-length: %d\r\n\r\n" % size)
+            assert (await caller.answer())[0] == 404
+            caller.writer.write(bytes(size) + GET)
+            if ends:
+                assert await caller.ended()
+            else:
+                assert (await caller.answer())[0] == 200
+
+
 async def test_a_caller_that_does_not_take_its_answer_is_cut_off(settings):
     # idle_timeout_s would close the connection politely, which waits for the caller for ever
     async with bounded(settings, **{**QUICK, "idle_timeout_s": 60}) as live:

@@ -36,6 +36,7 @@ _START_OF_SCAN = b"\xff\xda"
 
 # A digit is drawn in 20 x 20 pixels: detail beyond this many pixels a side is only time and memory.
 WORKING_SIDE = 768
+WORKING_PIXELS = 4_000_000  # ... and so is a strip that is narrow, but long without end
 
 _JPEG = ("JPEG", "MPO")
 
@@ -101,8 +102,8 @@ def decode(picture: Image.Image) -> FloatArray:
 
     The EXIF orientation is applied, 16-bit grey scaled (not clipped), colour reduced to luminance (ITU-R 601),
     and transparency laid on white if the ink is dark, on black if it is light. Pictures larger than
-    `WORKING_SIDE` come back reduced by a whole factor. An 8-bit grey picture comes back as its bytes / 255. The picture
-    is closed.
+    `WORKING_SIDE` or `WORKING_PIXELS` come back reduced by a whole factor. An 8-bit grey picture comes back as its
+    bytes / 255. The picture is closed.
 
     Raises:
         InvalidImage: the file is truncated or damaged.
@@ -186,7 +187,9 @@ def _flatten(picture: Image.Image) -> Image.Image:
 
 
 def _reduced(picture: Image.Image) -> Image.Image:
-    factor = min(picture.size) // WORKING_SIDE
+    by_side = min(picture.size) // WORKING_SIDE
+    by_pixels = math.ceil(math.sqrt(picture.width * picture.height / WORKING_PIXELS))
+    factor = max(by_side, by_pixels)
     return picture.reduce(factor) if factor > 1 else picture
 
 

@@ -165,7 +165,9 @@ def latents_from_array(array: npt.NDArray[Any], latent_dim: int) -> FloatArray:
         raise InvalidLatent(f"z must be an array of numbers; got {array.dtype}.")
     if array.ndim != 2 or array.shape[1] != latent_dim:
         raise InvalidLatent(f"z must have the shape (n, {latent_dim}); got {array.shape}.")
-    if not (np.abs(array.astype(np.float64)) <= 1e6).all():  # float16 has no million
+    with np.errstate(invalid="ignore", over="ignore"):  # NumPy warns of some bits that are no number
+        small = np.abs(array.astype(np.float64)) <= 1e6  # float16 has no million
+    if not small.all():
         raise InvalidLatent("z must be finite, and no coordinate beyond a million.")
     return array.astype(np.float32)
 
@@ -193,7 +195,9 @@ def images_from_array(array: npt.NDArray[Any]) -> FloatArray:
 
 
 def _unit_interval(array: npt.NDArray[Any]) -> FloatArray:
-    if not ((array >= 0) & (array <= 1)).all():  # NaN fails both
+    with np.errstate(invalid="ignore"):
+        inside = (array >= 0) & (array <= 1)  # NaN is neither
+    if not inside.all():
         raise InvalidImage("Float images have values in 0 .. 1; for 0 .. 255 send uint8.")
     return array.astype(np.float32)
 

@@ -88,6 +88,13 @@ def test_a_large_picture_of_any_mode_is_reduced_to_the_same_grey(mode):
     assert np.abs(found - levels.reshape(800, 2, 800, 2).mean((1, 3))).max() < 0.02
 
 
+@pytest.mark.parametrize("size", [(40, 200_000), (200_000, 40), (2000, 16_000)])
+def test_a_long_strip_is_reduced_too(size):
+    grey = decode(open_picture(file_of(Image.new("L", size, 90)), 32_000_000))
+    assert grey.size <= 4_000_000
+    assert np.allclose(grey, 90 / 255)
+
+
 async def test_the_pictures_of_a_request_share_a_bound(client, settings):
     service = client._transport.app.state.service
     service.settings = settings.model_copy(update={"max_request_pixels": 2 * 1600})

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from app import serve
@@ -20,3 +23,17 @@ def test_there_is_at_least_one_worker(capsys):
     with pytest.raises(SystemExit):
         serve.main(["--workers", "0"])
     assert "at least one" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("soft", "hard", "connections"), [(300, 1024, 768), (300, 8192, 4096), (1024, 1024, 768), (200, 200, 1)]
+)
+def test_connections_are_no_more_than_files_may_be_open(soft, hard, connections):
+    told = (
+        f"import resource; resource.setrlimit(resource.RLIMIT_NOFILE, ({soft}, {hard})); "
+        "from app.serve import _connections; from app.settings import Settings; "
+        "most = _connections(Settings()).bounds.connections; "
+        "print(most, resource.getrlimit(resource.RLIMIT_NOFILE)[0] >= min(most, 1) + 100)"
+    )
+    done = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [str(connections), "True"]

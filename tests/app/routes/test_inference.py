@@ -201,3 +201,14 @@ async def test_any_json_is_answered_or_refused_with_a_problem(client, document, 
     assert response.status_code in (200, 400, 413, 422)
     if response.status_code != 200:
         assert response.headers["content-type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize("kind", ["<f2", "<f4", "<f8"])
+@pytest.mark.parametrize("route", ["/encode", "/generate"])
+async def test_any_bits_that_are_no_number_are_refused(client, kind, route):
+    # A signalling NaN, of which NumPy warns when it is converted.
+    bits = {"<f2": 0x7D00, "<f4": 0x7FA00000, "<f8": 0x7FF4000000000000}[kind]
+    shape = (1, 28, 28) if route == "/encode" else (1, 2)
+    array = np.full(shape, bits, f"<u{kind[-1]}").view(kind)
+    response = await client.post(route, content=npy.dumps(array), headers=NPY)
+    assert response.status_code == 422, response.text

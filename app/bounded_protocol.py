@@ -7,6 +7,11 @@ bounded further inside, where their routes are known: body_limit.py, body_clock.
 from __future__ import annotations
 
 import asyncio
+import fcntl
+import socket
+import struct
+import sys
+import termios
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
@@ -19,6 +24,7 @@ from app.errors import DigitVaeError, HeadersTooLarge, HeaderTimeout, MalformedR
 MOST_PIPELINED = 64  # requests that wait for their turn on one connection
 LINGER_S = 2.0
 MOST_LEAVING = 256
+RESET = struct.pack("ii", 1, 0)  # linger, for no time: close() resets the connection, and its buffers go
 
 
 class BoundedProtocol(CorkedProtocol):
@@ -116,8 +122,8 @@ class BoundedProtocol(CorkedProtocol):
 
     @property
     def unsent(self) -> int:
-        """See connections.Connection."""
-        return int(self.transport.get_write_buffer_size())
+        """See connections.Connection; what the kernel holds is counted with what it has not taken yet."""
+        return int(self.transport.get_write_buffer_size()) + _in_the_kernel(self.transport.get_extra_info("socket"))
 
     def waits_for(self) -> tuple[Wait, object]:
         """See connections.Connection."""
@@ -137,7 +143,9 @@ class BoundedProtocol(CorkedProtocol):
     def expire(self, wait: Wait) -> None:
         """See connections.Connection."""
         if wait is Wait.READER:
-            self.transport.abort()  # to close would be to wait until all is sent
+            # To close would be to wait until all is sent, and so would the kernel.
+            self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+            self.transport.abort()
         elif wait is Wait.HEAD and self.scope is not None:
             allowed = self._bounds.allowed_s[wait]
             self._refuse(HeaderTimeout(f"The request's head did not come in {allowed:g} s."))
@@ -186,6 +194,14 @@ class _Leaving(asyncio.Protocol):
         """The caller has closed, or its time is up."""
         self._everyone.leaving -= 1
         self._left.connection_lost(exc)
+
+
+def _in_the_kernel(connection: socket.socket | None) -> int:
+    """Bytes that were sent and not acknowledged; 0 where the system does not tell."""
+    try:
+        return int.from_bytes(fcntl.ioctl(connection or -1, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
+    except (OSError, ValueError):  # closed in the meantime
+        return 0
 
 
 def _message(error: DigitVaeError, path: str) -> bytes:

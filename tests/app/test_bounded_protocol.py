@@ -156,14 +156,21 @@ async def test_the_rest_of_a_refused_body_is_read_away_up_to_the_bound_on_bodies
                 assert (await caller.answer())[0] == 200
 
 
-async def test_a_caller_that_does_not_take_its_answer_is_cut_off(settings):
+async def to_the_end(connection: socket.socket) -> None:
+    while await asyncio.get_running_loop().sock_recv(connection, 65536):
+        pass
+
+
+@pytest.mark.parametrize("rows", [30, 1000])  # 100 kB stay in the kernel's buffers, 3 MB do not fit them
+async def test_a_caller_that_does_not_take_its_answer_is_cut_off(settings, rows):
     # idle_timeout_s would close the connection politely, which waits for the caller for ever
     async with bounded(settings, **{**QUICK, "idle_timeout_s": 60}) as live:
         with socket.socket() as slow:
             slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             slow.connect(("127.0.0.1", live.port))
             slow.setblocking(False)
-            wanted = b'{"inputs":[{"name":"z","shape":[1000,2],"datatype":"FP32","data":[%b0]}]}' % (b"0," * 1999)
+            zeros = b"0," * (2 * rows - 1) + b"0"
+            wanted = b'{"inputs":[{"name":"z","shape":[%d,2],"datatype":"FP32","data":[%b]}]}' % (rows, zeros)
             head = b"POST /v2/models/generator/infer HTTP/1.1\r\nhost: a\r\ncontent-length: %d\r\n\r\n"
             await asyncio.get_running_loop().sock_sendall(slow, head % len(wanted) + wanted)
             for _ in range(100):
@@ -171,6 +178,8 @@ async def test_a_caller_that_does_not_take_its_answer_is_cut_off(settings):
                 if not len(live.everyone):
                     break
             assert len(live.everyone) == 0
+            with pytest.raises(ConnectionResetError):
+                await asyncio.wait_for(to_the_end(slow), 3)
         assert await live.works()
 
 

@@ -1,20 +1,16 @@
 """Orders the steps of encoding, generating, reconstructing and the manifold.
 
-routes -> Service -> images and preparation (pictures), batching (the model) -> results for routes to represent.
+routes -> Service -> sources (what is sent), batching (the model), images (what is drawn) -> results for routes.
 Knows the engine's interface, not the engine, and nothing of HTTP. Which version a request uses is its caller's to
 say: the one that the request began on.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
-from PIL import Image
 
 from app import images, manifold
 from app.batching import Batcher, Failed, Gone, Observer
@@ -23,41 +19,25 @@ from app.engine import Posterior
 from app.errors import (
     AnswerTooLarge,
     EngineError,
-    ImageTooLarge,
-    InvalidImage,
     InvalidLatent,
     InvalidParameter,
     ModelFailing,
-    Overloaded,
     ShuttingDown,
 )
 from app.health import HANGING, Health
 from app.images import ByteArray, FloatArray
-from app.preparation import Fit, Invert, must_turn, prepare
+from app.preparation import Fit, Invert
+from app.reconstruction import Reconstruction
 from app.served_model import MANIFOLD_CACHE_BYTES, ServedModel
 from app.settings import Settings
+from app.side_work import SideWork
+from app.sources import Source, SourceReader
 
 T = TypeVar("T")
 NewBatcher = Callable[[int, int, int, Observer | None, Failed], Batcher]
 
-# A picture file, or images (n, h, w) that are pixels already.
-Source = bytes | FloatArray
-
 QUICK_NUMBERS = 2**14  # are written as JSON in some three milliseconds
-QUICK_BYTES = 65536  # of picture files, whose headers are read in some milliseconds whatever is in them
 NUMBER_BYTES = 22  # of a float32 in JSON with all its digits
-MOST_PICTURES = 128  # that wait for a thread: at ten milliseconds each, the last one waits less than a second
-
-
-@dataclass(frozen=True)
-class Reconstruction:
-    """What the model makes of images, and what that costs in nats per image."""
-
-    images: FloatArray  # (n, h, w), as the encoder saw them
-    reconstruction: FloatArray  # (n, h, w), generated at z_mean
-    posterior: Posterior
-    xent: FloatArray  # (n,)
-    kl: FloatArray  # (n,)
 
 
 class Service:
@@ -88,8 +68,8 @@ class Service:
             observer,
             self.health.failed,
         )
-        self._drawing = 0  # under way or waiting in the pool
-        self._pictures = ThreadPoolExecutor(2, thread_name_prefix="pictures")
+        self._side_work = SideWork()
+        self._sources = SourceReader(settings, self._side_work)
 
     def use(self, model: ServedModel) -> ServedModel:
         """Give new requests this version from now on; returns the one they got before, which some still use."""
@@ -117,9 +97,10 @@ class Service:
             InvalidImage, ImageTooLarge: of the first source that cannot be used.
             Unavailable, EngineError: see Batcher.submit.
         """
-        if len(sources) == 1 and (levels := self._levels(model, sources[0], invert)) is not None:
+        if len(sources) == 1 and (levels := self._sources.levels(model.engine, sources[0], invert)) is not None:
             return Posterior(*await self._batcher.submit(model.engine.encode_levels, levels, gone))
-        return await self._posterior(model, await self._prepare(model, sources, invert, fit), gone)
+        batch = await self._sources.batch(model.engine.image_shape, sources, invert, fit)
+        return await self._posterior(model, batch, gone)
 
     async def generate(self, model: ServedModel, z: FloatArray, gone: Gone | None = None) -> ByteArray:
         """Grey levels (n, h, w) for latent vectors (n, d)."""
@@ -135,10 +116,10 @@ class Service:
         self, model: ServedModel, sources: Sequence[Source], invert: Invert, fit: Fit, gone: Gone | None = None
     ) -> Reconstruction:
         """Every image through encoder and generator, and its loss at z_mean."""
-        seen = await self._prepare(model, sources, invert, fit)
+        seen = await self._sources.batch(model.engine.image_shape, sources, invert, fit)
         posterior = await self._posterior(model, seen, gone)
         (again,) = await self._batcher.submit(model.engine.generate, posterior.z_mean, gone)
-        return Reconstruction(seen, again, posterior, _xent(seen, again), _kl(posterior))
+        return Reconstruction(seen, again, posterior)
 
     async def manifold(
         self, model: ServedModel, n: int, scale: int, span: tuple[float, float], dims: tuple[int, int]
@@ -150,7 +131,7 @@ class Service:
             return ready
         z = manifold.latents(manifold.grid(n, *span), model.engine.latent_dim, dims)
         digits = await self.generate(model, z)
-        png = await self._off_loop(lambda: self.picture(digits, n, scale))
+        png = await self._side_work.run(lambda: self.picture(digits, n, scale))
         if len(png) <= MANIFOLD_CACHE_BYTES // 8:
             model.manifolds[key] = png
         return png
@@ -170,7 +151,7 @@ class Service:
         """As `picture`, in a thread once it is more than a moment's work."""
         if len(digits) * scale * scale <= 4:
             return self.picture(digits, columns, scale)
-        return await self._off_loop(lambda: self.picture(digits, columns, scale))
+        return await self._side_work.run(lambda: self.picture(digits, columns, scale))
 
     async def written(self, write: Callable[[], T], *arrays: FloatArray) -> T:
         """What `write` makes of arrays, in a thread once that is more than a moment's work.
@@ -184,7 +165,7 @@ class Service:
             raise AnswerTooLarge(f"The answer is {size:,} numbers: more than {most:,} bytes. Ask for fewer rows.")
         if size <= QUICK_NUMBERS:
             return write()
-        return await self._off_loop(write)
+        return await self._side_work.run(write)
 
     def check_ready(self) -> None:
         """Return if new callers are welcome.
@@ -229,81 +210,14 @@ class Service:
         """Answer what waits, then free the model."""
         self.health.close()
         await self._batcher.close()
-        self._pictures.shutdown()
+        self._side_work.close()
         self.model.engine.close()
 
     def _inline_rows(self, model: ServedModel) -> int:
         return min(model.engine.quick_rows, self.settings.max_inline_rows)
 
-    async def _off_loop(self, work: Callable[[], T]) -> T:
-        if self._drawing >= MOST_PICTURES:
-            raise Overloaded("Too many pictures wait to be read or drawn. Try again in a second.")
-        self._drawing += 1
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._pictures, work)
-        finally:
-            self._drawing -= 1
-
     async def _posterior(self, model: ServedModel, batch: FloatArray, gone: Gone | None) -> Posterior:
         return Posterior(*await self._batcher.submit(model.engine.encode, batch, gone))
-
-    def _levels(self, model: ServedModel, source: Source, invert: Invert) -> ByteArray | None:
-        """A picture that needs no preparation but perhaps a turn, as grey levels (1, h, w); None for any other."""
-        if not isinstance(source, bytes) or len(source) > QUICK_BYTES:
-            return None
-        engine = model.engine
-        levels = engine.read_png(source) if images.is_bare_png(source, engine.image_shape) else None
-        if levels is None:
-            picture = images.open_picture(source, self.settings.max_image_pixels)
-            fits = (picture.height, picture.width) == engine.image_shape
-            levels = images.decode_plain(picture) if fits else None
-        if levels is None:
-            return None
-        turned = 255 - levels if must_turn(levels, invert) else levels
-        return turned[np.newaxis]
-
-    async def _prepare(self, model: ServedModel, sources: Sequence[Source], invert: Invert, fit: Fit) -> FloatArray:
-        """All sources as one batch (n, h, w)."""
-        shape = model.engine.image_shape
-
-        def finish(read: list[Image.Image | FloatArray]) -> FloatArray:
-            parts = [
-                part if isinstance(part, np.ndarray) else prepare(images.decode(part), shape, invert, fit)[np.newaxis]
-                for part in read
-            ]
-            return parts[0] if len(parts) == 1 else np.concatenate(parts)
-
-        if len(sources) > 4 or sum(len(source) for source in sources if isinstance(source, bytes)) > QUICK_BYTES:
-            batch = await self._off_loop(lambda: finish(self._opened(model, sources, invert)))
-        else:
-            read = self._opened(model, sources, invert)
-            quick = all(isinstance(part, np.ndarray) or (part.height, part.width) == shape for part in read)
-            batch = finish(read) if quick else await self._off_loop(lambda: finish(read))
-        if len(batch) > self.settings.max_rows:
-            raise InvalidImage(f"There are {len(batch)} images; at most {self.settings.max_rows} are taken.")
-        return batch
-
-    def _opened(self, model: ServedModel, sources: Sequence[Source], invert: Invert) -> list[Image.Image | FloatArray]:
-        """Picture files with their headers read, and arrays as they are."""
-        left = self.settings.max_request_pixels
-        opened: list[Image.Image | FloatArray] = []
-        for source in sources:
-            if not isinstance(source, bytes):
-                opened.append(self._pixels(model, source, invert))
-                continue
-            picture = images.open_picture(source, self.settings.max_image_pixels)
-            left -= picture.width * picture.height
-            if left < 0:
-                most = self.settings.max_request_pixels
-                raise ImageTooLarge(f"The pictures have more than {most:,} pixels together. Send fewer in a request.")
-            opened.append(picture)
-        return opened
-
-    def _pixels(self, model: ServedModel, array: FloatArray, invert: Invert) -> FloatArray:
-        shape = model.engine.image_shape
-        if array.shape[1:] != shape or not len(array):
-            raise InvalidImage(f"Images of pixels must have the shape (n, {shape[0]}, {shape[1]}), n at least 1.")
-        return 1 - array if invert == "true" else array
 
     def _checked(self, model: ServedModel, z: FloatArray) -> FloatArray:
         d = model.engine.latent_dim
@@ -321,17 +235,3 @@ class Service:
         d = model.engine.latent_dim
         if max(dims) >= d or dims[0] == dims[1]:
             raise InvalidParameter(f"dims must be two different coordinates of 0 .. {d - 1}.")
-
-
-def _xent(images: FloatArray, reconstruction: FloatArray) -> FloatArray:
-    """Cross-entropy in nats, summed over the pixels; (n, h, w) twice to (n,)."""
-    p = np.clip(reconstruction.astype(np.float64), 1e-7, 1 - 1e-7)
-    nats = -(images * np.log(p) + (1 - images) * np.log1p(-p))
-    return np.asarray(nats.sum((1, 2)), np.float32)
-
-
-def _kl(posterior: Posterior) -> FloatArray:
-    """KL(q(z | image) || N(0, I)) in nats; (n,). Kingma and Welling (2013), appendix B."""
-    z_mean, z_log_var = (array.astype(np.float64) for array in posterior)
-    nats = -0.5 * (1 + z_log_var - z_mean**2 - np.exp(z_log_var)).sum(1)
-    return np.asarray(nats, np.float32)

@@ -8,9 +8,8 @@ import httpx
 import numpy as np
 import pytest
 
-from app.main import create_app
 from app.settings import Settings
-from tests.fakes import FakeEngine, publish_fake
+from tests.fakes import FakeEngine, connected, publish_fake
 
 # What an operator sets in the environment must not decide what the tests see.
 for name in [name for name in os.environ if name.startswith("VAE_") and name != "VAE_MNIST"]:
@@ -38,12 +37,7 @@ def settings(store: Path) -> Settings:
 @pytest.fixture
 async def client(settings: Settings, engine: FakeEngine) -> AsyncIterator[httpx.AsyncClient]:
     """The whole application in this process, on the fake engine."""
-    app = create_app(settings, lambda stored, settings: engine)
-    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-    async with (
-        app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=transport, base_url="http://service") as client,
-    ):
+    async with connected(settings, engine) as client:
         yield client
 
 

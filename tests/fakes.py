@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
+import httpx
 import numpy as np
 
 from app.engine import Posterior
 from app.images import ByteArray, FloatArray
+from app.main import create_app
 from app.manifest import DataRecord, Manifest, StoredFile
+from app.settings import Settings
 from training.publish import publish
 
 D = 2
@@ -100,3 +105,15 @@ def fake_manifest(version: int, files: list[StoredFile]) -> Manifest:
 
 def publish_fake(store: Path) -> int:
     return publish(store, stage_fake, fake_manifest)
+
+
+@asynccontextmanager
+async def connected(settings: Settings, engine: FakeEngine) -> AsyncIterator[httpx.AsyncClient]:
+    """The whole application in this process, and a client of it."""
+    app = create_app(settings, lambda stored, settings: engine)
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://service") as client,
+    ):
+        yield client

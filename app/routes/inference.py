@@ -122,7 +122,7 @@ async def reconstruct(request: Request) -> Response:
         reconstruction=pngs(images.to_bytes(result.reconstruction)),
         xent=numbers(result.xent),
         kl=numbers(result.kl),
-        loss=numbers(result.xent + result.kl),
+        loss=numbers(result.loss),
     )
 
 

@@ -14,7 +14,8 @@ from app.errors import InvalidLatent, InvalidParameter, NotFound
 from app.images import FloatArray
 from app.routes.reading import images_from_array, latents_from_array, served
 from app.served_model import ServedModel
-from app.service import Service, Source
+from app.service import Service
+from app.sources import Source
 from app.tensors import Array, Shape
 
 Value = Array | list[bytes]

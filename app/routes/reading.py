@@ -26,7 +26,8 @@ from app.errors import (
 from app.images import MEDIA_TYPES, FloatArray
 from app.schemas import EncodeRequest, GenerateRequest, rejection
 from app.served_model import ServedModel
-from app.service import Service, Source
+from app.service import Service
+from app.sources import Source
 
 M = TypeVar("M", bound=BaseModel)
 

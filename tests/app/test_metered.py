@@ -12,6 +12,7 @@ from app.errors import ImageTooLarge, InvalidImage
 from app.images import HEADER_READS, MOST_SCANS, decode, open_picture
 from app.metered import MeteredFile, TooManyPieces
 from tests.app.test_problems import PNG, check_problem
+from tests.fakes import connected
 from tests.pictures import file_of
 
 MANY = 10**6
@@ -95,13 +96,12 @@ def test_a_long_strip_is_reduced_too(size):
     assert np.allclose(grey, 90 / 255)
 
 
-async def test_the_pictures_of_a_request_share_a_bound(client, settings):
-    service = client._transport.app.state.service
-    service.settings = settings.model_copy(update={"max_request_pixels": 2 * 1600})
+async def test_the_pictures_of_a_request_share_a_bound(settings, engine):
     parts = [("image", ("a.png", file_of(GREY, "PNG"), "image/png"))]
-    check_problem(await client.post("/encode", files=parts * 3), 413, "image-too-large", "together")
-    few = await client.post("/encode?fit=none", files=parts * 2)
-    assert few.status_code == 200, few.text
+    async with connected(settings.model_copy(update={"max_request_pixels": 2 * 1600}), engine) as client:
+        check_problem(await client.post("/encode", files=parts * 3), 413, "image-too-large", "together")
+        few = await client.post("/encode?fit=none", files=parts * 2)
+        assert few.status_code == 200, few.text
 
 
 async def test_so_do_those_of_a_serving_protocol(client, settings, digit):

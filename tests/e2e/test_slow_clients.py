@@ -1,0 +1,20 @@
+"""benchmarks/slow.py, shortened: hundreds of slow callers by slowhttptest, against the real service."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from benchmarks.slow import run
+from tests.e2e.server import ROOT
+
+ALLOWED_S = {"heads": 3.0, "bodies": 4.0, "answers": 5.0}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("slowhttptest") is None, reason="needs slowhttptest: apt-get install slowhttptest")
+def test_slow_callers_are_closed_and_good_ones_answered():
+    for found in run(ROOT / "model_store", 200, ALLOWED_S):
+        assert found.connections >= 190, found
+        assert found.shielded, found

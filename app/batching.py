@@ -133,7 +133,7 @@ class Batcher:
             EngineError: the model failed on these rows.
         """
         self._admit(len(rows))
-        if self._runs_at_once(len(rows)):
+        if self.is_free(len(rows)):
             return self._run(call, rows)
         if len(rows) <= self.max_batch:
             return await self._enqueue(call, rows, gone)
@@ -146,7 +146,8 @@ class Batcher:
                 if not part.cancel() and not part.cancelled():
                     part.exception()  # read, so that asyncio does not report it as overlooked
 
-    def _runs_at_once(self, rows: int) -> bool:
+    def is_free(self, rows: int) -> bool:
+        """Whether so many rows would run here and now, on the event loop, without waiting."""
         return self._alone and not self._busy and not self._turn_taken and rows <= self.inline_rows
 
     def _run(self, call: Call, rows: Array) -> Rows:

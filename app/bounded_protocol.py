@@ -18,8 +18,8 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from app import problems
 from app.connections import Connections, Wait
-from app.corking import CorkedProtocol
 from app.errors import DigitVaeError, HeadersTooLarge, HeaderTimeout, MalformedRequest, TooManyConnections
+from app.express import ExpressProtocol
 
 MOST_PIPELINED = 64  # requests that wait for their turn on one connection
 LINGER_S = 2.0
@@ -27,7 +27,7 @@ MOST_LEAVING = 256
 RESET = struct.pack("ii", 1, 0)  # linger, for no time: close() resets the connection, and its buffers go
 
 
-class BoundedProtocol(CorkedProtocol):
+class BoundedProtocol(ExpressProtocol):
     """To be given to uvicorn as `http`, with `everyone` filled in."""
 
     def __init__(self, everyone: Connections, **given: Any) -> None:
@@ -128,13 +128,14 @@ class BoundedProtocol(CorkedProtocol):
     def waits_for(self) -> tuple[Wait, object]:
         """See connections.Connection."""
         cycle = self.cycle
+        latest = cycle or self.answered
         if self.unsent:
-            return Wait.READER, cycle
+            return Wait.READER, latest
         if cycle is not None and not cycle.response_complete:
             return Wait.SERVICE, cycle
-        if self._reads_a_head(self.scope) or self.scope is None:
+        if self._reads_a_head(self.scope) or latest is None:
             return Wait.HEAD, self.scope
-        return (Wait.REST if cycle.more_body else Wait.IDLE), cycle
+        return (Wait.REST if cycle is not None and cycle.more_body else Wait.IDLE), latest
 
     def _reads_a_head(self, scope: object) -> bool:
         """Whether the request of `scope` has begun and its head has not ended."""

@@ -48,6 +48,11 @@ class CorkedTransport:
             self._held = data
             self._loop.call_soon(self.flush)
 
+    def send(self, data: bytes) -> None:
+        """Send `data` now: there is nothing to wait for."""
+        self.flush()
+        self._transport.write(data)
+
     def flush(self) -> None:
         """Send what is held."""
         if self._held:

@@ -59,8 +59,8 @@ class Edge:
     ) -> None:
         self.app = app
         self._short_cuts = short_cuts
-        self._metrics = metrics
-        self._ids = RequestIds()
+        self.metrics = metrics
+        self.ids = RequestIds()
         self._max_requests = max_requests
         self._limit: float = max_requests
         self._under_way: Deadlines[asyncio.Task[object]] = Deadlines(timeout_s, self._expire)
@@ -76,12 +76,12 @@ class Edge:
             return
         started = time.perf_counter()
         status: int | None = NO_ANSWER
-        answer = _Answer(send, self._ids.name(scope))
+        answer = _Answer(send, self.ids.name(scope))
         try:
             if scope["path"] in ALWAYS:
                 status = await self._long_way(scope, receive, answer)
-            elif len(self._under_way) >= self._limit:
-                self._metrics.rejected()
+            elif not self.has_room():
+                self.metrics.rejected()
                 status = await _say(self._refusal, scope, answer.noting)
             else:
                 status = await self._in_time(scope, receive, answer)
@@ -93,7 +93,11 @@ class Edge:
             log.exception("%s %s", scope["method"], scope["path"])
             await problems.fault(scope["path"])(scope, receive, answer.noting)
         finally:
-            self._metrics.request(_route(scope), status or NO_ANSWER, time.perf_counter() - started)
+            self.metrics.request(_route(scope), status or NO_ANSWER, time.perf_counter() - started)
+
+    def has_room(self) -> bool:
+        """Whether a request would be let in."""
+        return len(self._under_way) < self._limit
 
     def _learn(self, status: int) -> None:
         """Let in as many as the inside can take: a refusal from there came after work that was in vain."""

@@ -32,6 +32,7 @@ from app.metrics import Metrics
 from app.protection import Protected
 from app.reloading import Reloader
 from app.routes import explorer, inference, manifold, open_inference, operations, permissions, tensorflow_serving
+from app.routes.at_once import AtOnce
 from app.routes.documents import define_problem
 from app.routes.short_cuts import SHORT_CUTS
 from app.served_model import ServedModel
@@ -142,6 +143,7 @@ class _Application(FastAPI):
     """FastAPI behind the edge: what takes a short cut there never comes in here."""
 
     edge: ASGIApp
+    express: AtOnce | None = None
     describe: Callable[[dict[str, Any]], None]
 
     def openapi(self) -> dict[str, Any]:
@@ -183,7 +185,7 @@ def _put_at_the_edge(app: _Application, settings: Settings, tracers: TracerProvi
     declared = (route.path for router in (app.router, *ROUTERS) for route in router.routes if hasattr(route, "path"))
     routes = list(dict.fromkeys(declared))
     app.state.metrics = Metrics(routes, settings.metrics_dir)
-    edge: ASGIApp = Edge(
+    innermost = Edge(
         Protected(functools.partial(FastAPI.__call__, app)),
         short_cuts=SHORT_CUTS,
         metrics=app.state.metrics,
@@ -191,7 +193,7 @@ def _put_at_the_edge(app: _Application, settings: Settings, tracers: TracerProvi
         timeout_s=settings.request_timeout_s,
     )
     open_paths = _open_paths(app, settings)
-    edge = guarded(edge, settings, app.state.metrics, open_paths)
+    edge = guarded(innermost, settings, app.state.metrics, open_paths)
     app.describe = functools.partial(
         permissions.describe,
         is_open=lambda path: is_open(path, open_paths),
@@ -203,6 +205,8 @@ def _put_at_the_edge(app: _Application, settings: Settings, tracers: TracerProvi
     if tracers:
         edge = tracing.Traced(edge, tracers.get_tracer(tracing.NAME, _version()), frozenset(routes))
     app.edge = edge
+    # What stands around the edge wants to see every request.
+    app.express = AtOnce(app.state, innermost) if edge is innermost else None
 
 
 def _batchers(tracers: TracerProvider | None) -> Callable[..., Batcher]:

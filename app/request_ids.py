@@ -31,16 +31,17 @@ class RequestIds:
         self._count = itertools.count(1)
 
     def name(self, scope: Scope) -> bytes:
-        """The request's id, from its first sane X-Request-ID or made; from here on it is the current request."""
-        for name, value in scope["headers"]:
-            if name == HEADER and SANE.fullmatch(value):
-                found: bytes = value
-                break
-        else:
-            found = b"%s-%d" % (self._prefix, next(self._count))
-        scope[KEY] = found
+        """The request's id; from here on it is the current request."""
+        scope[KEY] = found = self.of(scope)
         _current.set(scope)
         return found
+
+    def of(self, scope: Scope) -> bytes:
+        """The request's id, from its first sane X-Request-ID or made, each time anew."""
+        for name, value in scope["headers"]:
+            if name == HEADER and SANE.fullmatch(value):
+                return bytes(value)
+        return b"%s-%d" % (self._prefix, next(self._count))
 
 
 def current() -> Scope | None:

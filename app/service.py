@@ -197,6 +197,10 @@ class Service:
         if not all(np.isfinite(array).all() for answer in answers for array in answer):
             raise EngineError("The model answers with values that are not finite.")
 
+    def is_free(self) -> bool:
+        """Whether a single row would be answered here and now."""
+        return self._batcher.is_free(1)
+
     def at_work(self) -> object | None:
         """See Batcher.at_work."""
         return self._batcher.at_work()

@@ -32,16 +32,16 @@ Work = Callable[[Service, ServedModel, bytes, Callable[[], bool]], Awaitable[Ans
 
 async def generate(scope: Scope, receive: Receive, send: Send) -> int | None:
     """POST /generate with JSON for a PNG, or with npy for npy; see edge.ShortCut."""
-    if _is_plain(scope, GENERATE_HEADERS):
-        return await _answered(scope, receive, send, _digit)
-    if _is_plain(scope, ARRAY_HEADERS, (*REQUIRED, b"accept")):
+    if is_plain(scope, GENERATE_HEADERS):
+        return await _answered(scope, receive, send, digit)
+    if is_plain(scope, ARRAY_HEADERS, (*REQUIRED, b"accept")):
         return await _answered(scope, receive, send, _array)
     return None
 
 
 async def encode(scope: Scope, receive: Receive, send: Send) -> int | None:
     """POST /encode with a PNG, for JSON; see edge.ShortCut."""
-    return await _answered(scope, receive, send, _posterior) if _is_plain(scope, ENCODE_HEADERS) else None
+    return await _answered(scope, receive, send, posterior) if is_plain(scope, ENCODE_HEADERS) else None
 
 
 async def manifold(scope: Scope, receive: Receive, send: Send) -> int | None:
@@ -62,7 +62,8 @@ def _asks_nothing(name: bytes, value: bytes) -> bool:
 SHORT_CUTS = {("POST", "/generate"): generate, ("POST", "/encode"): encode, ("GET", "/manifold.png"): manifold}
 
 
-async def _digit(service: Service, model: ServedModel, body: bytes, gone: Callable[[], bool]) -> Answer:
+async def digit(service: Service, model: ServedModel, body: bytes, gone: Callable[[], bool]) -> Answer:
+    """JSON with a z to a PNG."""
     z = latents_from_json(body, model.engine.latent_dim, service.settings.max_rows)
     return await service.picture_off_loop(await service.generate(model, z, gone), None, 1), b"image/png"
 
@@ -72,13 +73,14 @@ async def _array(service: Service, model: ServedModel, body: bytes, gone: Callab
     return npy.dumps(await service.generate(model, z, gone)), npy.MEDIA_TYPE.encode()
 
 
-async def _posterior(service: Service, model: ServedModel, body: bytes, gone: Callable[[], bool]) -> Answer:
+async def posterior(service: Service, model: ServedModel, body: bytes, gone: Callable[[], bool]) -> Answer:
+    """A picture to JSON with its posterior."""
     z_mean, z_log_var = await service.encode(model, [body], "auto", "auto", gone)
     document = {"model_version": model.version, "z_mean": z_mean.tolist(), "z_log_var": z_log_var.tolist()}
     return to_json(document), b"application/json"
 
 
-def _is_plain(scope: Scope, taken: Mapping[bytes, tuple[bytes, ...]], required: tuple[bytes, ...] = REQUIRED) -> bool:
+def is_plain(scope: Scope, taken: Mapping[bytes, tuple[bytes, ...]], required: tuple[bytes, ...] = REQUIRED) -> bool:
     """Whether there is a short body, announced as such, of the usual type, for the usual answer, and no query."""
     service: Service = scope["service"]
     longest = min(MAX_BODY_BYTES, service.settings.max_body_bytes)

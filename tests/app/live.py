@@ -25,7 +25,9 @@ GOOD = POST + b"content-length: %d\r\n\r\n%b" % (len(BODY), BODY)
 @asynccontextmanager
 async def serving(app: Any, http: Any) -> AsyncIterator[int]:
     """The port that `app` is served at."""
-    config = uvicorn.Config(app, port=0, http=http, log_level="error", ws="none", timeout_graceful_shutdown=1)
+    config = uvicorn.Config(
+        app, port=0, http=http, log_level="error", ws="none", proxy_headers=False, timeout_graceful_shutdown=1
+    )
     server = uvicorn.Server(config)
     task = asyncio.create_task(server._serve())  # serve() would take the signals of the test process
     while not server.started:

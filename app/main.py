@@ -161,7 +161,10 @@ class _Application(FastAPI):
             return
         scope["service"] = service
         with service.model as scope["model"]:  # a request is answered by the version it began on
-            await self.edge(scope, receive, send)
+            try:
+                await self.edge(scope, receive, send)
+            finally:
+                del scope["model"]  # timers that were cancelled remember the scope for a while
 
 
 def _routers(settings: Settings) -> list[APIRouter]:

@@ -19,7 +19,7 @@ from typing import NoReturn
 import uvicorn
 from pydantic import ValidationError
 from uvicorn.config import LOGGING_CONFIG, STARTUP_FAILURE
-from uvicorn.supervisors import Multiprocess
+from uvicorn.supervisors import Multiprocess, multiprocess
 
 from app import logs
 from app.bounded_protocol import BoundedProtocol
@@ -28,6 +28,7 @@ from app.departure import leave
 from app.errors import StoreError
 from app.settings import Settings
 from app.store import ModelStore
+from app.supervisor import Worker
 
 WORKER_START_S = 120  # uvicorn kills a worker that does not answer its ping, and importing TensorFlow keeps it busy
 
@@ -98,6 +99,7 @@ def _run(config: uvicorn.Config) -> int:
         if config.workers == 1:
             uvicorn.Server(config).run()
             return 0
+        multiprocess.Process = Worker  # type: ignore[misc]  # it cannot be given
         supervisor = Multiprocess(config, [config.bind_socket()])
         supervisor.run()
         failed = any(each.exitcode == STARTUP_FAILURE for each in supervisor.processes)

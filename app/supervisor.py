@@ -1,4 +1,4 @@
-"""What a worker owes to the process that supervises it: to end when that does.
+"""What a worker owes to the process that supervises it, to end when that does; and the other way round.
 
 A supervisor that is killed outright tells its workers nothing. They would go on holding the port and a model each, and
 the service that is started in its place could not listen.
@@ -12,6 +12,8 @@ import os
 import signal
 import threading
 from multiprocessing.process import BaseProcess
+
+from uvicorn.supervisors.multiprocess import Process
 
 log = logging.getLogger(__name__)
 
@@ -27,3 +29,16 @@ def _follow(supervisor: BaseProcess) -> None:
     supervisor.join()
     log.error("the supervisor has died; stopping")
     os.kill(os.getpid(), signal.SIGTERM)
+
+
+class Worker(Process):
+    """uvicorn's worker process, whose end its supervisor notices at once.
+
+    uvicorn keeps the worker's end of their pipe open in the supervisor too. A worker that ends while it is asked how it
+    does would be waited for as long as one that is busy (`timeout_worker_healthcheck`), and nobody be started instead.
+    """
+
+    def start(self) -> None:
+        """Start it, and leave its end of the pipe to it."""
+        super().start()
+        self.child_conn.close()

@@ -16,7 +16,7 @@ MODULES = sorted(path for part in ("app", "cli", "training") for path in (ROOT /
 ALLOWED = {
     "app.main": {"*"},
     "app.serve": {"app.bounded_protocol", "app.connections", "app.departure", "app.logs", "app.settings", "app.store",
-                  "app.errors"},
+                  "app.supervisor", "app.errors"},
     "app.service": {"app.batching", "app.departure", "app.engine", "app.errors", "app.health", "app.images",
                     "app.manifold", "app.preparation", "app.reconstruction", "app.served_model", "app.settings",
                     "app.side_work", "app.sources"},

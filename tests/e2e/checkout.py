@@ -67,7 +67,9 @@ def checked_out(root: Path) -> Iterator[Checkout]:
     _install(root / ".venv")
     _redirect_curl(root / "home", port)
     command = ["bash", "-c", f"scripts/serve --port {port}"]
-    with started(command, url, root / "home" / "log", root, environment(root, url)) as server:
+    # What the documents show is the shipped version's, also after a command that publishes another one.
+    pinned = {**environment(root, url), "VAE_MODEL_VERSION": "1"}
+    with started(command, url, root / "home" / "log", root, pinned) as server:
         try:
             yield Checkout(root, url)
         finally:

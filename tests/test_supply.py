@@ -1,0 +1,68 @@
+"""What is installed: the locks are above every known vulnerability, and the bill of materials names all of it."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.version import Version
+
+ROOT = Path(__file__).parent.parent
+LOCKS = ("serve", "train", "gpu", "dev")
+# The first releases without the vulnerabilities that were known when they came out.
+FIRST_GOOD = {"h11": "0.16", "pillow": "12.3", "python-multipart": "0.0.31", "starlette": "1.3.1"}
+
+
+def locked(name: str) -> dict[str, str]:
+    text = (ROOT / "requirements" / f"{name}.txt").read_text()
+    return dict(re.findall(r"^([a-z0-9][a-z0-9._-]*)==([^ ;\\]+)", text, re.MULTILINE))
+
+
+def declared() -> dict[str, Requirement]:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    return {each.name: each for each in map(Requirement, project["dependencies"])}
+
+
+@pytest.mark.parametrize("name", FIRST_GOOD)
+def test_no_version_with_a_known_vulnerability_satisfies_the_project(name):
+    (bound,) = declared()[name].specifier
+    assert bound.operator == ">="
+    assert Version(bound.version) >= Version(FIRST_GOOD[name])
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_every_lock_satisfies_the_project(lock):
+    versions = locked(lock)
+    for name, requirement in declared().items():
+        assert requirement.specifier.contains(versions[name]), f"{name} {versions[name]} is not {requirement}"
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_every_locked_package_has_its_hashes(lock):
+    text = (ROOT / "requirements" / f"{lock}.txt").read_text()
+    for block in re.split(r"\n(?=[a-z0-9])", text):
+        if "==" in block.splitlines()[0]:
+            assert "--hash=sha256:" in block, block.splitlines()[0]
+
+
+@pytest.mark.slow  # it sees to the development packages first
+def test_the_bill_of_materials_names_every_locked_package_with_its_hashes_and_is_the_same_twice():
+    bills = [bill("serve") for _ in range(2)]
+    assert bills[0] == bills[1]
+    document = json.loads(bills[0])
+    assert document["bomFormat"] == "CycloneDX"
+    assert document["metadata"]["component"]["name"] == "digit-vae"
+    assert {each["name"]: each["version"] for each in document["components"]} == locked("serve")
+    for each in document["components"]:
+        assert each["purl"].startswith(f"pkg:pypi/{each['name']}@")
+        assert any(reference.get("hashes") for reference in each["externalReferences"])
+
+
+def bill(lock: str) -> str:
+    command = [ROOT / "scripts" / "sbom", lock]
+    return subprocess.run(command, capture_output=True, text=True, timeout=600, check=True).stdout

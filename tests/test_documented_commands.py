@@ -20,7 +20,7 @@ from training.__main__ import _evaluate_parser
 CLIENT = (ROOT / "docs" / "client.md").read_text()
 TRAINING = (ROOT / "docs" / "training.md").read_text()
 COMPOSE = (ROOT / "docker-compose.yml").read_text()
-COMPOSE_VERBS = {"up", "run", "restart", "down", "stop", "ps", "logs"}
+COMPOSE_VERBS = {"up", "run", "restart", "down", "stop", "ps", "logs", "kill"}
 FOREIGN = {"--require-hashes", "--proxy-headers", "--forwarded-allow-ips"}  # options of other programs
 
 
@@ -156,7 +156,7 @@ def test_the_container_commands_name_what_the_compose_file_has():
 def compose_words(words: list[str]) -> tuple[str, list[str], list[str]]:
     """The verb, the services and the profiles of what follows `docker compose`."""
     profiles = [words[i + 1] for i, word in enumerate(words) if word == "--profile"]
-    with_value = ("--profile", "--entrypoint")
+    with_value = ("--profile", "--entrypoint", "-s")
     rest = [word for i, word in enumerate(words) if not word.startswith("-") and words[i - 1] not in with_value]
     verb, *names = rest
     return verb, names[:1] if verb == "run" else names, profiles

@@ -5,16 +5,13 @@ from __future__ import annotations
 import io
 import json
 import os
-import socket
+import signal
 import subprocess
 import threading
 import time
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -22,17 +19,10 @@ import yaml
 from PIL import Image
 
 from app.settings import Settings
+from tests.e2e.containers import COMPOSE_FILE, Project, run
+from tests.e2e.server import free_port
 
 pytestmark = [pytest.mark.container, pytest.mark.slow]
-
-ROOT = Path(__file__).parents[2]
-COMPOSE_FILE = ROOT / "docker-compose.yml"
-BASE = "python:3.11-slim-bookworm"
-IMAGE = "digit-vae:test"
-
-BUILD_S = 1800
-START_S = 180
-PROFILES = ("--profile", "cpu", "--profile", "cpu-trainer")
 
 # Run inside the container, hence in plain Python.
 LOOK_AROUND = """
@@ -58,6 +48,20 @@ print(json.dumps({
     "read_only": [folder for folder in folders if os.statvfs(folder).f_flag & os.ST_RDONLY],
 }))
 """
+# As the kernel has them, in either layout of control groups.
+LIMITS = """
+import json
+from pathlib import Path
+
+def limit(*names):
+    paths = [Path("/sys/fs/cgroup", name) for name in names]
+    return int(next(path for path in paths if path.exists()).read_text())
+
+print(json.dumps({
+    "memory": limit("memory.max", "memory/memory.limit_in_bytes"),
+    "pids": limit("pids.max", "pids/pids.max"),
+}))
+"""
 KILL_SERVER = """
 import os, signal
 from pathlib import Path
@@ -71,113 +75,12 @@ else:
 """
 
 
-def run(*command: str, timeout: float = 60, env: dict[str, str] | None = None) -> str:
-    """What a command prints; fails the test with the end of it if the command fails."""
-    done = subprocess.run(
-        command,
-        timeout=timeout,
-        env=env,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        pytest.fail(f"{' '.join(command)}: exit code {done.returncode}\n{done.stdout[-3000:]}")
-    return done.stdout
-
-
-def works(*command: str, timeout: float = 60) -> bool:
-    try:
-        return not subprocess.run(
-            command, timeout=timeout, stdin=subprocess.DEVNULL, capture_output=True, check=False
-        ).returncode
-    except (OSError, subprocess.TimeoutExpired):
-        return False
-
-
-@dataclass(frozen=True)
-class Project:
-    """The compose file under a name and at a port of its own."""
-
-    command: tuple[str, ...]
-    name: str
-    port: int
-    data: Path
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    def compose(self, *arguments: str, timeout: float = 120) -> str:
-        env = {name: value for name, value in os.environ.items() if not name.startswith("COMPOSE_")}
-        env |= {"VAE_IMAGE": IMAGE, "VAE_PORT": f"127.0.0.1:{self.port}", "VAE_DATA": str(self.data)}
-        where = ("--file", str(COMPOSE_FILE), "--project-name", self.name)
-        return run(*self.command, *where, *arguments, timeout=timeout, env=env)
-
-    def labelled(self, *filters: str) -> list[str]:
-        label = f"label=com.docker.compose.project={self.name}"
-        return run("docker", "ps", "--all", "--quiet", "--filter", label, *filters).split()
-
-    @property
-    def server(self) -> str:
-        (container,) = self.labelled("--filter", "label=com.docker.compose.service=cpu")
-        return container
-
-    def state(self) -> dict[str, Any]:
-        return dict(json.loads(run("docker", "inspect", self.server))[0])
-
-    def python(self, program: str) -> str:
-        return run("docker", "exec", self.server, "python", "-c", program)
-
-    def wait_until_healthy(self, restarts: int = 0) -> None:
-        until = time.monotonic() + START_S
-        while time.monotonic() < until:
-            found = self.state()
-            if found["RestartCount"] >= restarts and found["State"].get("Health", {}).get("Status") == "healthy":
-                return
-            if found["State"]["Status"] == "exited":
-                break
-            time.sleep(1)
-        pytest.fail(f"not healthy: {found['State']}\n{run('docker', 'logs', '--tail', '50', self.server)}")
-
-    def remove(self) -> None:
-        try:
-            self.compose(*PROFILES, "down", "--volumes", "--remove-orphans", "--timeout", "5")
-        finally:
-            if left := self.labelled():
-                run("docker", "rm", "--force", "--volumes", *left)
-
-
-@pytest.fixture(scope="module")
-def compose_command() -> tuple[str, ...]:
-    if not works("docker", "info"):
-        pytest.skip("no Docker engine answers: see scripts/engine")
-    for command in (("docker", "compose"), ("docker-compose",)):
-        if works(*command, "version"):
-            return command
-    pytest.skip("neither `docker compose` nor `docker-compose` is installed")
-
-
-@pytest.fixture(scope="module")
-def image(compose_command: tuple[str, ...]) -> str:
-    """The image for hosts without a GPU, built from this checkout."""
-    if not works("docker", "image", "inspect", BASE) and not works("docker", "pull", BASE, timeout=120):
-        pytest.skip(f"{BASE} is not here and cannot be pulled: see scripts/engine")
-    arguments = ("--network", "host", "--build-arg", "VARIANT=cpu", "--tag", IMAGE)
-    run("docker", "build", *arguments, str(ROOT), timeout=BUILD_S)
-    return IMAGE
-
-
 @pytest.fixture(scope="module")
 def project(
     image: str, compose_command: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Project]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    project = Project(compose_command, f"digit-vae-test-{uuid.uuid4().hex[:8]}", port, tmp_path_factory.mktemp("data"))
+    name = f"digit-vae-test-{uuid.uuid4().hex[:8]}"
+    project = Project(compose_command, name, free_port(), tmp_path_factory.mktemp("data"))
     try:
         yield project
     finally:
@@ -195,7 +98,7 @@ def service(project: Project) -> Project:
 def test_every_setting_can_be_handed_to_the_servers_but_those_that_the_file_fixes():
     services = yaml.safe_load(COMPOSE_FILE.read_text())["services"]
     fixed = {"VAE_MODEL_STORE", "VAE_SHUTDOWN_GRACE_S"}
-    for name in ("gpu", "cpu"):
+    for name in ("gpu", "cpu", "proxied-gpu", "proxied-cpu"):
         handed = [each for each in services[name]["environment"] if not each.startswith("OTEL_")]
         assert {*handed, *fixed} == {f"VAE_{field.upper()}" for field in Settings.model_fields}
 
@@ -247,6 +150,8 @@ def test_memory_processes_and_the_time_to_stop_are_limited(service: Project):
     assert 0 < found["HostConfig"]["Memory"] == found["HostConfig"]["MemorySwap"]
     assert found["HostConfig"]["PidsLimit"] > 0
     assert found["Config"]["StopTimeout"] > Settings.model_fields["shutdown_grace_s"].default
+    limits = json.loads(service.python(LIMITS))
+    assert limits == {"memory": found["HostConfig"]["Memory"], "pids": found["HostConfig"]["PidsLimit"]}
 
 
 def test_a_version_trained_into_the_volume_is_served_after_a_restart(service: Project):
@@ -298,6 +203,16 @@ def test_a_killed_server_comes_back(service: Project):
     # Detached: what is executed in the container ends with it, and may not live to see its own success.
     run("docker", "exec", "--detach", service.server, "python", "-c", KILL_SERVER)
     service.wait_until_healthy(restarts=before + 1)
+    assert httpx.get(f"{service.url}/readyz").status_code == 200
+
+
+def test_a_container_that_is_killed_from_outside_comes_back(service: Project):
+    found = service.state()
+    try:
+        os.kill(found["State"]["Pid"], signal.SIGKILL)
+    except PermissionError:
+        pytest.skip("only root may kill what runs in a container")
+    service.wait_until_healthy(restarts=found["RestartCount"] + 1)
     assert httpx.get(f"{service.url}/readyz").status_code == 200
 
 

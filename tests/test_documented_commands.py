@@ -20,7 +20,7 @@ from training.__main__ import _evaluate_parser
 CLIENT = (ROOT / "docs" / "client.md").read_text()
 TRAINING = (ROOT / "docs" / "training.md").read_text()
 COMPOSE = (ROOT / "docker-compose.yml").read_text()
-COMPOSE_VERBS = {"up", "run", "restart", "down", "stop", "ps", "logs", "kill"}
+COMPOSE_VERBS = {"up", "run", "restart", "down", "stop", "ps", "logs", "kill", "build"}
 FOREIGN = {"--require-hashes", "--proxy-headers", "--forwarded-allow-ips"}  # options of other programs
 
 
@@ -102,6 +102,7 @@ def test_every_option_of_training_is_in_its_document_and_no_other():
 def test_every_option_that_a_document_names_exists():
     ours = {option for _, option in (*options_of_commands(), *options_of(train.parser()))}
     ours |= {option for _, option in options_of(benchmarks._parser())}
+    ours |= set(re.findall(r"^ +(--[a-z]+)\)", (ROOT / "scripts" / "roll").read_text(), re.MULTILINE))
     for span in inline("--"):
         option = span.split()[0].partition("=")[0]
         assert option in ours | FOREIGN, span
@@ -136,6 +137,7 @@ def test_the_commands_that_no_test_runs_are_few():
         "VAE_LOG_FORMAT=json scripts/serve",
         "OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4318 scripts/serve",
         "scripts/test",
+        "scripts/roll",
     }
 
 
@@ -156,7 +158,7 @@ def test_the_container_commands_name_what_the_compose_file_has():
 def compose_words(words: list[str]) -> tuple[str, list[str], list[str]]:
     """The verb, the services and the profiles of what follows `docker compose`."""
     profiles = [words[i + 1] for i, word in enumerate(words) if word == "--profile"]
-    with_value = ("--profile", "--entrypoint", "-s")
+    with_value = ("--profile", "--entrypoint", "--scale", "-s")
     rest = [word for i, word in enumerate(words) if not word.startswith("-") and words[i - 1] not in with_value]
     verb, *names = rest
     return verb, names[:1] if verb == "run" else names, profiles

@@ -8,18 +8,31 @@ from pathlib import Path
 
 import pytest
 
-from app.errors import BodyTooLarge, DigitVaeError, NotFound, Unavailable
+from app.errors import BodyTimeout, BodyTooLarge, DigitVaeError, HeadersTooLarge, NotFound, Unavailable
 from app.settings import Settings
 
 PROXY = Path(__file__).parent.parent / "proxy"
 CONFIGURATION = (PROXY / "haproxy.cfg").read_text()
 ERRORS = sorted((PROXY / "errors").iterdir())
-AS_THE_SERVICES = {kind.status: kind for kind in (BodyTooLarge, DigitVaeError, NotFound, Unavailable)}
+KINDS = (BodyTimeout, BodyTooLarge, DigitVaeError, HeadersTooLarge, NotFound, Unavailable)
+AS_THE_SERVICES = {kind.status: kind for kind in KINDS}
 
 
-def test_the_proxy_takes_bodies_as_large_as_the_service_does():
-    (default,) = re.findall(r"presetenv VAE_MAX_BODY_BYTES (\d+)", CONFIGURATION)
-    assert int(default) == Settings.model_fields["max_body_bytes"].default
+def number(pattern: str) -> int:
+    """What the configuration has at the group of a pattern that is there once."""
+    (found,) = re.findall(pattern, CONFIGURATION)
+    return int(found)
+
+
+@pytest.mark.parametrize("name", ["max_body_bytes", "max_header_bytes"])
+def test_the_proxy_takes_requests_as_large_as_the_service_does(name):
+    assert number(rf"presetenv VAE_{name.upper()} (\d+)") == Settings.model_fields[name].default
+
+
+def test_what_is_no_upload_fits_into_a_buffer():
+    room = number(r"tune.bufsize (\d+)") - number(r"tune.maxrewrite (\d+)")
+    uploads = number(r"use_backend uploads if { req.body_size gt (\d+) }")
+    assert uploads + number(r"presetenv VAE_MAX_HEADER_BYTES (\d+)") < room
 
 
 def test_every_error_of_the_proxy_is_used():

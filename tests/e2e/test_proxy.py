@@ -113,7 +113,7 @@ def raw(port: int, sent: bytes) -> bytes:
     [
         (request("/metrics"), 404),
         (b"POST /encode HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: %d\r\n\r\n" % (LIMIT + 1), 413),
-        (request("/readyz").replace(b"\r\n\r\n", b"\r\nx-long: " + b"x" * 20_000 + b"\r\n\r\n"), 431),
+        (request("/readyz").replace(b"\r\n\r\n", b"\r\nx-long: " + b"x" * 40_000 + b"\r\n\r\n"), 431),
     ],
     ids=["the counts", "a large body", "large headers"],
 )

@@ -192,6 +192,7 @@ def test_settings_read_the_environment_and_repeat_nothing_of_it(monkeypatch, tmp
     ("name", "value"),
     [("VAE_API_KEYS", SECRET), ("VAE_API_KEYS", ""), ("VAE_API_KEYS_FILE", "missing"), ("VAE_RATE_LIMIT", "fast"),
      ("VAE_CORS_ORIGINS", "example.org"), ("VAE_TRUSTED_PROXIES", "proxy"), ("VAE_METRICS", "secret")],
+    ids=["a key itself", "no key", "no file", "rate", "origin", "proxy", "metrics"],
 )  # fmt: skip
 def test_a_wrong_setting_keeps_the_service_from_starting_in_one_line(name, value, monkeypatch, capsys):
     monkeypatch.setenv(name, value)

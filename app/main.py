@@ -22,6 +22,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from app import logs, points, problems, tracing
 from app.access import guarded, is_open
 from app.access_log import AccessLog
+from app.at_once import AtOnce
 from app.batch_spans import TracedBatcher
 from app.batching import Batcher
 from app.body_limit import BodyLimit
@@ -32,7 +33,6 @@ from app.metrics import Metrics
 from app.protection import Protected
 from app.reloading import Reloader
 from app.routes import explorer, inference, manifold, open_inference, operations, permissions, tensorflow_serving
-from app.routes.at_once import AtOnce
 from app.routes.documents import define_problem
 from app.routes.short_cuts import SHORT_CUTS
 from app.served_model import ServedModel

@@ -47,7 +47,9 @@ ALLOWED = {
     "app.tracing": {"app.exchange", "app.request_ids"},
     "app.batch_spans": {"app.batching"},
     "app.logs": {"app.exchange", "app.request_ids", "app.settings"},
-    "app.bounded_protocol": {"app.connections", "app.corking", "app.errors", "app.problems"},
+    "app.bounded_protocol": {"app.connections", "app.errors", "app.express", "app.problems"},
+    "app.express": {"app.corking"},
+    "app.at_once": {"app.edge", "app.images", "app.protection", "app.routes", "app.service"},
     "app.connections": {"app.settings"},
     "app.body_limit": {"app.body_clock", "app.errors"},
 }  # fmt: skip

@@ -6,8 +6,8 @@ import json
 import httpx
 import pytest
 
+from app.at_once import PLAIN, AtOnce
 from app.images import encode_png
-from app.routes.at_once import PLAIN, AtOnce
 from app.settings import Settings
 from tests.app.live import BODY, GOOD, POST, bounded
 from tests.fakes import FakeEngine, connected

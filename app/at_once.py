@@ -15,6 +15,8 @@ from starlette.types import Scope
 
 from app import images, protection
 from app.edge import Edge
+from app.express import Reply
+from app.request_ids import HEADER as REQUEST_ID
 from app.routes.short_cuts import ENCODE_HEADERS, GENERATE_HEADERS, Answer, Work, digit, is_plain, posterior
 from app.service import Service
 
@@ -42,11 +44,15 @@ class AtOnce:
         if target not in PLAIN:
             return False
         service: Service | None = getattr(self._state, "service", None)
-        return service is not None and service.is_free() and self._edge.has_room()
+        return service is not None and (service.is_free() or not self._edge.has_room())
 
-    def answer(self, scope: Scope, body: bytes) -> tuple[bytes, bytes] | None:
+    def answer(self, scope: Scope, body: bytes) -> Reply | None:
         """See express.Express."""
         path: str = scope["path"]
+        if not self._edge.has_room():
+            return self._refusal(path, self._edge.ids.of(scope))
+        if not self._state.service.is_free():
+            return None
         headers, work = PLAIN[path.encode()]
         service: Service = self._state.service
         scope["service"] = service
@@ -63,7 +69,12 @@ class AtOnce:
             model.version, len(found[0]), found[1], PROTECTION, self._edge.ids.of(scope),
         )  # fmt: skip
         self._edge.metrics.request(path, 200, time.perf_counter() - started)
-        return fields, found[0]
+        return 200, fields, found[0]
+
+    def _refusal(self, path: str, request_id: bytes) -> Reply:
+        start, body = self._edge.refused(path, request_id)
+        headers = (*start["headers"], (REQUEST_ID, request_id))
+        return start["status"], b"".join([b"%b: %b\r\n" % field for field in headers]), body["body"]
 
 
 def _finished(work: Awaitable[Answer]) -> Answer | None:

@@ -19,7 +19,7 @@ from app.deadlines import Deadlines
 from app.errors import BodyTimeout, DeadlineExceeded, DigitVaeError, Overloaded
 from app.metrics import Metrics
 from app.request_ids import HEADER as REQUEST_ID
-from app.request_ids import RequestIds
+from app.request_ids import RequestIds, id_of
 
 log = logging.getLogger(__name__)
 
@@ -99,6 +99,12 @@ class Edge:
         """Whether a request would be let in."""
         return len(self._under_way) < self._limit
 
+    def refused(self, path: str, request_id: bytes) -> tuple[Message, Message]:
+        """What a request gets for which there is no room, and note of it; for who asks before there is a task."""
+        self.metrics.rejected()
+        self.metrics.request(path, self._refusal[False][0]["status"], 0.0)
+        return problems.with_request_id(*self._refusal[False], request_id.decode("ascii"))
+
     def _learn(self, status: int) -> None:
         """Let in as many as the inside can take: a refusal from there came after work that was in vain."""
         if status == 503:
@@ -172,7 +178,9 @@ def _messages(error: DigitVaeError) -> Answers:
 
 async def _say(answers: Answers, scope: Scope, send: Send) -> int:
     protocol = problems.in_protocol(scope["path"])
-    start, body = answers[protocol] if protocol else problems.with_request_id(*answers[protocol])
+    start, body = answers[protocol]
+    if not protocol:
+        start, body = problems.with_request_id(start, body, id_of(scope))
     await send(dict(start))
     await send(body)
     return int(start["status"])

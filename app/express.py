@@ -1,10 +1,10 @@
-"""A lone small request answered before the event loop turns: uvicorn's HTTP protocol, which asks the application first.
+"""Small requests answered or refused before the event loop turns: uvicorn's HTTP protocol, which asks the application.
 
 on_headers_complete --takes--> Express --answer--> the whole answer, written at once; or the usual way, from the start
 
 uvicorn makes a task of each request, with an event, a context and a dozen awaits, none of which a digit needs that is
 computed here and now. Together they take as long as the model. Nothing is decided differently: what is read and
-answered comes from the same functions, and whatever would have to wait, or is refused, begins anew on the usual way.
+answered comes from the same functions, and whatever would have to wait, or is bad, begins anew on the usual way.
 """
 
 from __future__ import annotations
@@ -12,8 +12,11 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from starlette.types import Scope
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from app.corking import CorkedProtocol
+
+Reply = tuple[int, bytes, bytes]  # status, header fields, each with its line end, and content
 
 
 class Express(Protocol):
@@ -22,8 +25,8 @@ class Express(Protocol):
     def takes(self, target: bytes) -> bool:
         """Whether a request for this path and query, of which nothing else is known yet, may be answered at once."""
 
-    def answer(self, scope: Scope, body: bytes) -> tuple[bytes, bytes] | None:
-        """Header fields, each with its line end, and content of an answer with 200; None for the usual way."""
+    def answer(self, scope: Scope, body: bytes) -> Reply | None:
+        """The answer; None for the usual way."""
 
 
 class ExpressProtocol(CorkedProtocol):
@@ -85,14 +88,15 @@ class ExpressProtocol(CorkedProtocol):
             self.url.decode(),
             b"",
         )
-        answer = self._express.answer(scope, self._held)
-        if answer is None:
+        reply = self._express.answer(scope, self._held)
+        if reply is None:
             return False
+        status, fields, content = reply
         self.answered, self.cycle, self.scope = scope, None, None  # type: ignore[assignment]
         self.server_state.total_requests += 1
         common = b"".join([b"%b: %b\r\n" % field for field in self.server_state.default_headers])
         transport: Any = self.transport
-        transport.send(b"".join((b"HTTP/1.1 200 OK\r\n", common, answer[0], b"\r\n", answer[1])))
+        transport.send(b"".join((STATUS_LINE[status], common, fields, b"\r\n", content)))
         return True
 
     def _let_go(self) -> None:

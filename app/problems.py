@@ -80,9 +80,9 @@ def respond(error: DigitVaeError, protocol: bool = False, headers: dict[str, str
     return Response(json.dumps(document), error.status, headers, MEDIA_TYPE)
 
 
-def with_request_id(start: Message, body: Message) -> tuple[Message, Message]:
-    """The messages of a problem that was written outside of any request, with the id of the current one put in."""
-    member = f', "request_id": {json.dumps(request_ids.current_id())}}}'.encode()
+def with_request_id(start: Message, body: Message, request_id: str | None) -> tuple[Message, Message]:
+    """The messages of a problem that was written outside of any request, with a request's id put in."""
+    member = f', "request_id": {json.dumps(request_id)}}}'.encode()
     content = body["body"][:-1] + member
     headers = [pair for pair in start["headers"] if pair[0] != b"content-length"]
     headers.append((b"content-length", b"%d" % len(content)))

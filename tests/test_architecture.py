@@ -49,7 +49,8 @@ ALLOWED = {
     "app.logs": {"app.exchange", "app.request_ids", "app.settings"},
     "app.bounded_protocol": {"app.connections", "app.errors", "app.express", "app.problems"},
     "app.express": {"app.corking"},
-    "app.at_once": {"app.edge", "app.images", "app.protection", "app.routes", "app.service"},
+    "app.at_once": {"app.edge", "app.express", "app.images", "app.protection", "app.request_ids", "app.routes",
+                    "app.service"},
     "app.connections": {"app.settings"},
     "app.body_limit": {"app.body_clock", "app.errors"},
 }  # fmt: skip

@@ -136,6 +136,28 @@ async def test_it_is_idle_afterwards_and_not_slow_with_a_head(settings, answers)
     assert answers == [True, True]
 
 
+async def test_one_too_many_is_refused_as_ever(settings, answers):
+    async with bounded(settings, max_requests=1) as live:
+        reading = await live.connect()
+        await reading.send(GOOD[:-3])
+        await asyncio.sleep(0.02)
+        found = []
+        for request in (GOOD.replace(b"/generate", b"/generate?scale=1"), GOOD):  # the first takes the usual way
+            caller = await live.connect()
+            await caller.send(request.replace(b"host:", b"x-request-id: mine\r\nhost:"))
+            found.append(await caller.answer())
+        assert found[0] == found[1]
+        assert found[1][0] == 503
+        assert found[1][1]["retry-after"] == "1"
+        async with httpx.AsyncClient() as client:
+            metrics = (await client.get(f"http://127.0.0.1:{live.port}/metrics")).text
+        assert "digit_vae_rejected_total 2" in metrics
+        assert 'digit_vae_requests_total{route="/generate",status="503"} 2' in metrics
+        await reading.send(GOOD[-3:])
+        assert (await reading.answer())[0] == 200
+    assert answers == [True]
+
+
 async def test_many_at_once_are_batched_and_get_their_own(settings, answers):
     async with bounded(settings) as live:
         callers = [await live.connect() for _ in range(32)]

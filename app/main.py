@@ -39,6 +39,7 @@ from app.served_model import ServedModel
 from app.service import Service
 from app.settings import Settings
 from app.signals import taken_elsewhere
+from app.spreading import SpreadEngine
 from app.store import ModelStore, StoredVersion
 from app.supervisor import end_with_supervisor
 from app.verification import probe
@@ -262,7 +263,7 @@ def load(stored: StoredVersion, settings: Settings, open_engine: OpenEngine) -> 
     log.info("version %d is ready after %.1f s", stored.version, time.perf_counter() - started)
     return ServedModel(
         stored.manifest,
-        engine,
+        SpreadEngine(engine, settings.batch_threads) if settings.batch_threads > 1 else engine,
         latent_picture=picture.read_bytes() if picture.is_file() else None,
         latent_points=points.load(stored.report / "latents.npz"),
     )

@@ -55,6 +55,8 @@ def main(arguments: list[str] | None = None, prog: str = "scripts/serve") -> int
     workers = options.workers or default_workers()
     if options.access_log:
         os.environ["VAE_ACCESS_LOG"] = "true"
+    if not settings.batch_threads:
+        os.environ["VAE_BATCH_THREADS"] = str(default_batch_threads(workers))
     logs.configure(settings)
     with _shared_counts(workers, settings):
         code = _run(_config(options, workers, settings))
@@ -114,7 +116,7 @@ def _run(config: uvicorn.Config) -> int:
 
 def default_workers() -> int:
     """As many processes as the machine feeds: by cores and memory; one where there is a GPU, which has one owner."""
-    if any(Path(node).exists() for node in GPU_NODES):
+    if _has_gpu():
         return 1
     by_memory = _memory_bytes() // WORKER_BYTES
     return int(max(1, min(_cores(), by_memory, MOST_WORKERS)))
@@ -129,6 +131,15 @@ def _connections(settings: Settings) -> Connections:
         resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
     bounds = Bounds.of(settings)
     return Connections(replace(bounds, connections=max(1, allowed - OTHER_FILES)))
+
+
+def default_batch_threads(workers: int) -> int:
+    """Cores that each worker has to itself; one where there is a GPU, on which a batch is better left whole."""
+    return 1 if _has_gpu() else max(1, int(_cores()) // workers)
+
+
+def _has_gpu() -> bool:
+    return any(Path(node).exists() for node in GPU_NODES)
 
 
 def _cores() -> float:

@@ -104,6 +104,9 @@ class Settings(BaseSettings):
     intra_op_threads: int = Field(
         1, ge=0, description="Threads of one model operation on the CPU; 0 leaves it to TensorFlow."
     )
+    batch_threads: int = Field(
+        0, ge=0, description="Threads that share a model call of 512 rows or more; 0 for the cores of each worker."
+    )
     shutdown_grace_s: int = Field(
         20, ge=1, description="Longest time, in seconds, that requests in flight may take once told to stop."
     )

@@ -48,6 +48,7 @@ ALLOWED = {
     "app.batch_spans": {"app.batching"},
     "app.logs": {"app.exchange", "app.request_ids", "app.settings"},
     "app.bounded_protocol": {"app.connections", "app.errors", "app.express", "app.problems"},
+    "app.spreading": {"app.engine", "app.images"},
     "app.express": {"app.corking"},
     "app.at_once": {"app.edge", "app.express", "app.images", "app.protection", "app.request_ids", "app.routes",
                     "app.service"},

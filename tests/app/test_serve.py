@@ -19,6 +19,16 @@ def test_workers_are_as_many_as_the_machine_feeds(cores, gigabytes, gpu, workers
     assert serve.default_workers() == workers
 
 
+@pytest.mark.parametrize(
+    ("cores", "workers", "gpu", "threads"), [(1, 1, False, 1), (2, 1, False, 2), (2, 2, False, 1), (9, 4, False, 2),
+                                             (2, 4, False, 1), (8, 1, True, 1)],
+)  # fmt: skip
+def test_a_large_batch_gets_the_cores_of_its_worker(cores, workers, gpu, threads, monkeypatch, tmp_path):
+    monkeypatch.setattr(serve, "_cores", lambda: cores)
+    monkeypatch.setattr(serve, "GPU_NODES", (str(tmp_path),) if gpu else ())
+    assert serve.default_batch_threads(workers) == threads
+
+
 def test_there_is_at_least_one_worker(capsys):
     with pytest.raises(SystemExit):
         serve.main(["--workers", "0"])

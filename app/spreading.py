@@ -1,0 +1,73 @@
+"""A large batch on all cores that a worker has to itself: an engine whose long calls are shared by threads.
+
+main -> SpreadEngine -> the engine. TensorFlow's own threads could share an operation instead; a call of one row, which
+is most calls, would pay for them (docs/decisions/0009).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar, cast
+
+import numpy as np
+
+from app.engine import Engine, Posterior
+from app.images import ByteArray, FloatArray
+
+Rows = TypeVar("Rows", bound=tuple[Any, ...])
+
+LEAST_ROWS = 256  # for a thread: fewer are computed before it wakes
+
+
+class SpreadEngine:
+    """As an Engine, and an Engine itself.
+
+    Args:
+        engine: its calls may come from several threads at once.
+        threads: that share a call, the caller's among them.
+    """
+
+    def __init__(self, engine: Engine, threads: int) -> None:
+        self._engine = engine
+        self._threads = threads
+        self._others = ThreadPoolExecutor(threads - 1, thread_name_prefix="batch")
+        self.latent_dim = engine.latent_dim
+        self.image_shape = engine.image_shape
+        self.quick_rows = engine.quick_rows
+        self.read_png = engine.read_png
+        self.warm_up = engine.warm_up
+
+    def encode(self, images: FloatArray) -> Posterior:
+        """See Engine."""
+        return Posterior(*self._spread(self._engine.encode, images))
+
+    def encode_levels(self, levels: ByteArray) -> Posterior:
+        """See Engine."""
+        return Posterior(*self._spread(self._engine.encode_levels, levels))
+
+    def generate(self, z: FloatArray) -> tuple[FloatArray]:
+        """See Engine."""
+        return self._spread(self._engine.generate, z)
+
+    def render(self, z: FloatArray) -> tuple[ByteArray]:
+        """See Engine."""
+        return self._spread(self._engine.render, z)
+
+    def close(self) -> None:
+        """See Engine."""
+        self._others.shutdown()
+        self._engine.close()
+
+    def _spread(self, call: Callable[[Any], Rows], rows: Any) -> Rows:
+        threads = min(self._threads, len(rows) // LEAST_ROWS)
+        if threads < 2:
+            return call(rows)
+        mine, *theirs = np.array_split(rows, threads)
+        running = [self._others.submit(call, part) for part in theirs]
+        try:
+            parts = [call(mine), *(each.result() for each in running)]
+        finally:
+            for each in running:
+                each.cancel()
+        return cast(Rows, tuple(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))

@@ -11,6 +11,7 @@ import binascii
 import io
 import math
 import struct
+import warnings
 import zlib
 from functools import lru_cache
 
@@ -59,6 +60,15 @@ def from_base64(text: str) -> bytes:
         return base64.b64decode(encoded, validate=True)
     except (binascii.Error, ValueError) as exc:
         raise InvalidImage("A string among the images is not base64 (RFC 4648) of a picture file.") from exc
+
+
+def ignore_warnings() -> None:
+    """Let Pillow be silent about what is odd in a file: a refusal says what matters.
+
+    Its warnings have numbers in them that the sender of a file chooses. Python prints each of them, and remembers each
+    for as long as the process lives, so as to print it once.
+    """
+    warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 def open_picture(data: bytes, max_pixels: int) -> Image.Image:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from fastapi import APIRouter, FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app import logs, points, problems, tracing
+from app import images, logs, points, problems, tracing
 from app.access import guarded, is_open
 from app.access_log import AccessLog
 from app.at_once import AtOnce
@@ -84,6 +84,7 @@ def create_app(
     """
     chosen = settings or Settings()
     logs.configure(chosen)
+    images.ignore_warnings()
     tracers = tracers or tracing.provider(os.environ)
 
     @asynccontextmanager

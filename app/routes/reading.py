@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from fastapi import Request
 from pydantic import BaseModel, ValidationError
+from python_multipart.multipart import parse_options_header
 from starlette.exceptions import HTTPException
 from starlette.types import Message, Receive
 
@@ -219,6 +220,11 @@ def _from_rows(rows: list[list[float]]) -> FloatArray:
 
 
 async def _image_parts(request: Request, max_images: int) -> list[Source]:
+    _, told = parse_options_header(request.headers["content-type"])
+    boundary = told.get(b"boundary")
+    # A form whose end is missing would be taken for one with fewer parts.
+    if boundary and b"--%b--" % boundary not in await _body(request):
+        raise MalformedBody("The multipart body was cut short: its closing boundary is missing.")
     try:
         async with request.form(max_files=max_images, max_fields=8) as form:
             others = sorted({name for name in form if name != "image"})

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import json
 import struct
+import warnings
+import zlib
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from app import npy
+from tests.fakes import connected
 from tests.pictures import file_of
 
 ANY = settings(
@@ -170,3 +173,25 @@ async def test_no_path_of_a_request_reaches_the_file_system(client, name):
         assert b"root:" not in response.content
     files = [("image", (name, ODD[0], "image/png"))]
     assert (await client.post("/encode?fit=none", files=files)).status_code == 200
+
+
+async def test_what_is_odd_in_files_is_not_remembered(settings, engine):
+    """Pillow's warnings name the size of a picture, and Python keeps a note of each that it has printed."""
+    kept = vars(Image).setdefault("__warningregistry__", {})
+    kept.clear()
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")  # as outside of tests
+        async with connected(settings, engine) as client:
+            for width in range(10_000, 10_003):
+                answer = await client.post(
+                    "/encode", content=empty_png(width, 10_000), headers={"content-type": "image/png"}
+                )
+                assert answer.status_code == 413
+    assert not [note for note in kept if note != "version"]
+
+
+def empty_png(width: int, height: int) -> bytes:
+    """A PNG that promises more than it has."""
+    whole = file_of(Image.new("L", (9, 9)))
+    header = b"IHDR" + struct.pack(">II", width, height) + whole[24:29]
+    return whole[:12] + header + struct.pack(">I", zlib.crc32(header)) + whole[33:]

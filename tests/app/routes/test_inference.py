@@ -5,6 +5,7 @@ import base64
 import json
 import threading
 
+import httpx
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given
@@ -212,3 +213,16 @@ async def test_any_bits_that_are_no_number_are_refused(client, kind, route):
     array = np.full(shape, bits, f"<u{kind[-1]}").view(kind)
     response = await client.post(route, content=npy.dumps(array), headers=NPY)
     assert response.status_code == 422, response.text
+
+
+@pytest.mark.parametrize("left", [0.3, 0.6, 0.95])
+async def test_a_form_that_was_cut_short_is_refused_and_not_taken_for_a_shorter_one(client, digit, left):
+    whole = httpx.Request(
+        "POST", "http://x", files=[("image", (f"{n}.png", images.encode_png(digit))) for n in range(3)]
+    )
+    body = whole.read()
+    headers = {"content-type": whole.headers["content-type"]}
+    assert len((await client.post("/encode", content=body + b"\r\n", headers=headers)).json()["z_mean"]) == 3
+    answer = await client.post("/encode", content=body[: int(left * len(body))], headers=headers)
+    assert answer.status_code == 400
+    assert "cut short" in answer.json()["detail"]

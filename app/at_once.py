@@ -10,7 +10,6 @@ import time
 from collections.abc import Awaitable, Coroutine, Mapping
 from typing import Any, cast
 
-from starlette.datastructures import State
 from starlette.types import Scope
 
 from app import images, protection
@@ -31,30 +30,27 @@ class AtOnce:
     """What an application offers as `express`.
 
     Args:
-        state: of the application; has the service from the start of its lifespan.
         edge: counts and admits.
     """
 
-    def __init__(self, state: State, edge: Edge) -> None:
-        self._state = state
+    def __init__(self, edge: Edge) -> None:
+        self.service: Service | None = None  # there is one from the start of the application's lifespan
         self._edge = edge
 
     def takes(self, target: bytes) -> bool:
         """See express.Express."""
-        if target not in PLAIN:
-            return False
-        service: Service | None = getattr(self._state, "service", None)
-        return service is not None and (service.is_free() or not self._edge.has_room())
+        service = self.service
+        return service is not None and target in PLAIN and (service.is_free() or not self._edge.has_room())
 
     def answer(self, scope: Scope, body: bytes) -> Reply | None:
         """See express.Express."""
         path: str = scope["path"]
         if not self._edge.has_room():
             return self._refusal(path, self._edge.ids.of(scope))
-        if not self._state.service.is_free():
+        service = self.service
+        if service is None or not service.is_free():
             return None
         headers, work = PLAIN[path.encode()]
-        service: Service = self._state.service
         scope["service"] = service
         if scope["method"] != "POST" or len(body) > LONGEST_BODY or not is_plain(scope, headers):
             return None

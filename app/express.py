@@ -46,7 +46,7 @@ class ExpressProtocol(CorkedProtocol):
 
     def on_headers_complete(self) -> None:
         """A request's head is there."""
-        if self._express is not None and self._is_free() and self._express.takes(self.url):
+        if self._express is not None and self._express.takes(self.url) and self._is_free():
             self._held = b""
         else:
             super().on_headers_complete()

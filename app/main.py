@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
 
 OpenEngine = Callable[[StoredVersion, Settings], Engine]
-Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
+Lifespan = Callable[["_Application"], AbstractAsyncContextManager[None]]
 
 log = logging.getLogger(__name__)
 
@@ -88,13 +88,13 @@ def create_app(
     tracers = tracers or tracing.provider(os.environ)
 
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(app: _Application) -> AsyncIterator[None]:
         end_with_supervisor()
         store = ModelStore(chosen.model_store)
         open_version = functools.partial(load, settings=chosen, open_engine=open_engine or open_saved_models)
         model = open_version(store.open(store.chosen(chosen.model_version)))
         service = Service(model, chosen, app.state.metrics, _batchers(tracers))
-        app.state.service = service
+        app.has(service)
         app.state.metrics.serves(service.model.version)
         # TensorFlow is a million objects that will never be garbage: looking through them holds up every request.
         gc.collect()
@@ -133,7 +133,7 @@ def _uninterrupted(lifespan: Lifespan) -> Lifespan:
     """The same, with signals kept away from where TensorFlow runs."""
 
     @asynccontextmanager
-    async def uninterrupted(app: FastAPI) -> AsyncIterator[None]:
+    async def uninterrupted(app: _Application) -> AsyncIterator[None]:
         with taken_elsewhere():
             async with lifespan(app):
                 yield
@@ -146,6 +146,7 @@ class _Application(FastAPI):
 
     edge: ASGIApp
     express: AtOnce | None = None
+    service: Service | None = None  # from the start of the lifespan; routes find it in the state
     describe: Callable[[dict[str, Any]], None]
 
     def openapi(self) -> dict[str, Any]:
@@ -154,10 +155,16 @@ class _Application(FastAPI):
             self.describe(super().openapi())
         return super().openapi()
 
+    def has(self, service: Service) -> None:
+        """Use this service from now on."""
+        self.service = self.state.service = service
+        if self.express is not None:
+            self.express.service = service
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request, or the lifespan."""
         scope["app"] = self
-        service: Service | None = getattr(self.state, "service", None)
+        service = self.service
         if service is None:
             await self.edge(scope, receive, send)
             return
@@ -211,7 +218,7 @@ def _put_at_the_edge(app: _Application, settings: Settings, tracers: TracerProvi
         edge = tracing.Traced(edge, tracers.get_tracer(tracing.NAME, _version()), frozenset(routes))
     app.edge = edge
     # What stands around the edge wants to see every request.
-    app.express = AtOnce(app.state, innermost) if edge is innermost else None
+    app.express = AtOnce(innermost) if edge is innermost else None
 
 
 def _batchers(tracers: TracerProvider | None) -> Callable[..., Batcher]:

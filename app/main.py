@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from fastapi import APIRouter, FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app import images, logs, points, problems, tracing
+from app import images, logs, memory, points, problems, tracing
 from app.access import guarded, is_open
 from app.access_log import AccessLog
 from app.at_once import AtOnce
@@ -96,8 +96,8 @@ def create_app(
         service = Service(model, chosen, app.state.metrics, _batchers(tracers))
         app.has(service)
         app.state.metrics.serves(service.model.version)
+        memory.give_back()
         # TensorFlow is a million objects that will never be garbage: looking through them holds up every request.
-        gc.collect()
         gc.freeze()
         reloader = Reloader(store, chosen.model_version, open_version, service, app.state.metrics)
         leave = functools.partial(leave_to_start_anew, show_threads=True)

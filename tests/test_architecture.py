@@ -23,7 +23,7 @@ ALLOWED = {
     "app.sources": {"app.engine", "app.errors", "app.images", "app.preparation", "app.settings", "app.side_work"},
     "app.reconstruction": {"app.engine", "app.images"},
     "app.served_model": {"app.engine", "app.manifest"},
-    "app.reloading": {"app.errors", "app.served_model", "app.service", "app.store"},
+    "app.reloading": {"app.errors", "app.memory", "app.served_model", "app.service", "app.store"},
     "app.verification": {"app.engine", "app.errors", "app.images"},
     "app.savedmodel": {"app.engine", "app.errors", "app.images", "app.store", "app.verification"},
     "app.store": {"app.errors", "app.manifest"},

@@ -112,7 +112,7 @@ class Steady:
     async def _one(self) -> None:
         began, port, status = time.monotonic(), 0, BROKEN
         with suppress(OSError):
-            connection = self._idle.pop() if self._idle else await self._connect()
+            connection = self._kept() or await self._connect()
             port = connection.port
             status = await self._exchange(connection)
         self.statuses[status] += 1
@@ -128,6 +128,15 @@ class Steady:
             return BROKEN
         self._idle.append(connection)
         return status
+
+    def _kept(self) -> Connection | None:
+        """An idle connection that the service has not closed: after a burst some are idle for too long."""
+        while self._idle:
+            connection = self._idle.pop()
+            if not connection.reader.at_eof():
+                return connection
+            connection.writer.close()
+        return None
 
     async def _connect(self) -> Connection:
         return Connection(*await asyncio.open_connection("127.0.0.1", self.port))

@@ -40,7 +40,7 @@ from app.settings import Settings
 HANG_S = 10.0
 LARGEST = 2**20  # bytes of a body
 WARM = 0.2  # share of the time before memory is looked at: caches fill, and the allocator finds its size
-# From then to the end. Pictures leave gaps in the C library's heap, of which it gives back 0 to 90 MB at a look; what the
+# From then to the end. Pictures leave gaps of up to 90 MB in the C library's heap, which close again; what the
 # other parsers leave is flat to one.
 MOST_GROWTH_MB = 128.0
 KEPT = 20  # failures that are told in full

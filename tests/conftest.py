@@ -16,6 +16,7 @@ for name in [name for name in os.environ if name.startswith("VAE_") and name != 
     del os.environ[name]
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Under xdist, files run beside each other and not tests: what a module sets up is set up once.
 

@@ -16,18 +16,6 @@ for name in [name for name in os.environ if name.startswith("VAE_") and name != 
     del os.environ[name]
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Under xdist, files run beside each other and not tests: what a module sets up is set up once.
-
-    All that want the container engine are one after the other; what takes long begins first.
-    """
-    for item in items:
-        group = "container" if item.get_closest_marker("container") else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
-    items.sort(key=lambda item: not any(item.iter_markers("container")) and not any(item.iter_markers("slow")))
-
-
 @pytest.fixture
 def store(tmp_path: Path) -> Path:
     """A store with one published version."""

@@ -206,7 +206,7 @@ async def test_a_fault_of_the_service_says_nothing_about_its_inside(client, engi
 
 
 async def test_an_unforeseen_fault_is_a_problem_too(client, monkeypatch):
-    monkeypatch.setattr(client._transport.app.state, "service", None)
+    monkeypatch.setattr(client._transport.app.state.service, "generate", None)
     response = await client.post("/generate", json={"z": [0, 0]})
     check_problem(response, 500, "internal-error", "log")
     assert "Traceback" not in response.text

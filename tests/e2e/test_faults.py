@@ -72,7 +72,8 @@ def test_several_workers_leave_no_folder_of_counts_behind(tmp_path, monkeypatch)
 def test_workers_end_when_their_supervisor_is_killed(tmp_path):
     with serving(STORE, tmp_path / "log", 2) as server:
         workers = server.answering()
-        assert len(workers) == 2
+        while len(workers) < 2:  # a few connections may all be the same worker's
+            workers |= server.answering()
         server.process.kill()
         server.process.wait()
         deadline = time.monotonic() + 30

@@ -6,6 +6,7 @@ answers is one version's, whatever is loaded meanwhile. All of this happens on t
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 from cachetools import LRUCache
@@ -41,6 +42,7 @@ class ServedModel:
             MANIFOLD_CACHE_BYTES, lambda answer: len(answer[1])
         )
         self.manifolds: LRUCache[tuple[object, ...], bytes] = LRUCache(MANIFOLD_CACHE_BYTES, len)
+        self.drawing: dict[tuple[object, ...], asyncio.Task[bytes]] = {}  # manifolds that are being drawn
         self.users = 0
         self._when_unused: Callable[[], object] | None = None
 

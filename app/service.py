@@ -7,6 +7,7 @@ say: the one that the request began on.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
@@ -124,17 +125,27 @@ class Service:
     async def manifold(
         self, model: ServedModel, n: int, scale: int, span: tuple[float, float], dims: tuple[int, int]
     ) -> bytes:
-        """The notebook's figure, between two quantiles, as a PNG of n * h * scale pixels a side; drawn once."""
+        """The notebook's figure, between two quantiles, as a PNG of n * h * scale pixels a side.
+
+        It is drawn once, also for those who ask while it is being drawn: after a change of version all do.
+        """
         self._check_manifold(model, n, scale, dims)
         key = (n, scale, span, dims)
         if (ready := model.manifolds.get(key)) is not None:
             return ready
-        z = manifold.latents(manifold.grid(n, *span), model.engine.latent_dim, dims)
-        digits = await self.generate(model, z)
-        png = await self._side_work.run(lambda: self.picture(digits, n, scale))
-        if len(png) <= MANIFOLD_CACHE_BYTES // 8:
-            model.manifolds[key] = png
-        return png
+        drawing = model.drawing.get(key)
+        if drawing is None:
+            drawing = model.drawing[key] = asyncio.create_task(self._draw(model, n, scale, span, dims))
+            drawing.add_done_callback(lambda done: _drawn(model, key, done))
+        return await asyncio.shield(drawing)  # who leaves takes nothing from the others
+
+    async def _draw(
+        self, model: ServedModel, n: int, scale: int, span: tuple[float, float], dims: tuple[int, int]
+    ) -> bytes:
+        with model:  # the requests that want it may all have left before it is there
+            z = manifold.latents(manifold.grid(n, *span), model.engine.latent_dim, dims)
+            digits = await self.generate(model, z)
+            return await self._side_work.run(lambda: self.picture(digits, n, scale))
 
     def picture(self, digits: ByteArray, columns: int | None, scale: int) -> bytes:
         """A contact sheet of digits (n, h, w) as a PNG."""
@@ -239,3 +250,10 @@ class Service:
         d = model.engine.latent_dim
         if max(dims) >= d or dims[0] == dims[1]:
             raise InvalidParameter(f"dims must be two different coordinates of 0 .. {d - 1}.")
+
+
+def _drawn(model: ServedModel, key: tuple[object, ...], drawing: asyncio.Task[bytes]) -> None:
+    """Keep what was drawn, unless it failed, or is so large that others would have to go for it."""
+    del model.drawing[key]
+    if not drawing.cancelled() and drawing.exception() is None and len(drawing.result()) <= MANIFOLD_CACHE_BYTES // 8:
+        model.manifolds[key] = drawing.result()

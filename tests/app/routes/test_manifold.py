@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import asyncio
+import threading
+
 import numpy as np
 import pytest
 
@@ -84,3 +87,37 @@ async def test_what_is_kept_does_not_grow_with_the_ways_to_ask_for_it(client):
     for zeros in range(0, 400, 40):
         assert (await client.get(f"/manifold.png?n={'0' * zeros}2")).status_code == 200
     assert max(map(len, service.model.answers)) <= 128
+
+
+async def test_many_who_ask_at_once_get_one_drawing(client, engine):
+    engine.gate = threading.Event()
+    asked = [asyncio.create_task(client.get("/manifold.png?n=3")) for _ in range(20)]
+    other = asyncio.create_task(client.get("/manifold.png?n=4"))
+    await asyncio.sleep(0.1)
+    engine.gate.set()
+    answers = await asyncio.gather(*asked)
+    assert {answer.status_code for answer in answers} == {200}
+    assert len({answer.content for answer in answers}) == 1
+    assert (await other).status_code == 200
+    assert sum(engine.batches) == 9 + 16
+
+
+async def test_who_leaves_takes_no_drawing_from_the_others(client, engine):
+    engine.gate = threading.Event()
+    first, second = (asyncio.create_task(client.get("/manifold.png?n=3")) for _ in range(2))
+    await asyncio.sleep(0.1)
+    first.cancel()
+    await asyncio.sleep(0.05)
+    engine.gate.set()
+    assert (await second).status_code == 200
+    assert engine.batches == [9]
+
+
+async def test_a_drawing_that_failed_is_begun_anew(client, engine, monkeypatch):
+    def broken(z):
+        raise RuntimeError
+
+    with monkeypatch.context() as while_broken:
+        while_broken.setattr(engine, "render", broken)
+        assert (await client.get("/manifold.png?n=3")).status_code == 500
+    assert (await client.get("/manifold.png?n=3")).status_code == 200

@@ -71,22 +71,23 @@ class Server:
         return {
             sockets[name]: process
             for process in family(self.process.pid)
-            for name in _open_files(process)
+            for name in self.open_files(process)
             if sockets.get(name)
         }
+
+    def open_files(self, process: int) -> list[str]:
+        """What one of its processes has open: paths, and names such as `socket:[12]`."""
+        found = []
+        with suppress(OSError):  # it has ended
+            for file in Path(f"/proc/{process}/fd").iterdir():
+                with suppress(OSError):  # it was closed meanwhile
+                    found.append(os.readlink(file))
+        return found
 
     def stop(self) -> int:
         """Ask it to stop, as an operator does; its exit code."""
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(60)
-
-
-def _open_files(process: int) -> Iterator[str]:
-    try:
-        for file in Path(f"/proc/{process}/fd").iterdir():
-            yield os.readlink(file)
-    except OSError:
-        return  # it has ended, or closed the file
 
 
 @contextmanager

@@ -40,6 +40,7 @@ class Sample:
     seconds: float
     resident_mb: float
     files: int
+    sockets: int
     threads: int
 
 
@@ -54,8 +55,9 @@ class Soak:
     reloads: int  # that were seen to be served
     slope_mb_per_hour: float  # of the last half, by least squares
     growth_mb: float  # from the first quarter's median to the last's
-    files: tuple[int, int]  # least and most in the last half
+    files: tuple[int, int]  # least and most in the last half, sockets not counted
     threads: tuple[int, int]
+    sockets_left: int  # more than before, once the callers have gone
     samples: list[Sample]
 
 
@@ -87,14 +89,17 @@ def remove(store: Path, version: int) -> None:
 
 def sample(server: Server, started: float) -> Sample:
     """Look at the service."""
-    files = threads = 0
+    opened: list[str] = []
+    threads = 0
     for process in family(server.process.pid):
         try:
-            files += len(os.listdir(f"/proc/{process}/fd"))
+            opened += server.open_files(process)
             threads += len(os.listdir(f"/proc/{process}/task"))
         except OSError:
             continue  # it has ended
-    return Sample(time.monotonic() - started, resident_mb(server.process.pid), files, threads)
+    sockets = sum(name.startswith("socket:") for name in opened)
+    seconds, resident = time.monotonic() - started, resident_mb(server.process.pid)
+    return Sample(seconds, resident, len(opened) - sockets, sockets, threads)
 
 
 def served_version(server: Server) -> int | None:
@@ -146,6 +151,7 @@ async def _watch(server: Server, ended: asyncio.Event) -> list[Sample]:
 async def soak(server: Server, store: Path, minutes: float, reloads: int) -> Soak:
     """Drive a service for so long."""
     load, ended = Steady(server.port), asyncio.Event()
+    before = sample(server, 0.0)
     await load.closed(16, 2)
     capacity = await load.closed(16, 3)
     load.forget()
@@ -160,28 +166,37 @@ async def soak(server: Server, store: Path, minutes: float, reloads: int) -> Soa
         await driving
         samples = await watching
         load.close()
-    return _told(minutes, capacity, load, followed, samples)
-
-
-def _told(minutes: float, capacity: float, load: Steady, followed: int, samples: list[Sample]) -> Soak:
-    last = samples[len(samples) // 2 :]
-    slope = np.polyfit([each.seconds for each in last], [each.resident_mb for each in last], 1)[0]
-    quarter = max(1, len(samples) // 4)
-    first_mb, last_mb = (
-        np.median([each.resident_mb for each in part]) for part in (samples[:quarter], last[-quarter:])
-    )
     return Soak(
         minutes,
         capacity,
         load.statuses[200],
         {status: count for status, count in load.statuses.items() if status != 200},
         followed,
-        float(slope) * 3600,
-        float(last_mb - first_mb),
-        (min(each.files for each in last), max(each.files for each in last)),
-        (min(each.threads for each in last), max(each.threads for each in last)),
+        *_growth(samples),
+        await _sockets_left(server, before.sockets),
         samples,
     )
+
+
+async def _sockets_left(server: Server, before: int) -> int:
+    """How many more are open than before; given a moment, for the service to see that its callers have gone."""
+    for _ in range(50):
+        if (left := sample(server, 0.0).sockets - before) <= 0:
+            break
+        await asyncio.sleep(0.2)
+    return max(0, left)
+
+
+def _growth(samples: list[Sample]) -> tuple[float, float, tuple[int, int], tuple[int, int]]:
+    """Of memory: slope and growth; of files and of threads: least and most."""
+    last = samples[len(samples) // 2 :]
+    slope = np.polyfit([each.seconds for each in last], [each.resident_mb for each in last], 1)[0]
+    quarter = max(1, len(samples) // 4)
+    first_mb, last_mb = (
+        np.median([each.resident_mb for each in part]) for part in (samples[:quarter], last[-quarter:])
+    )
+    files, threads = [each.files for each in last], [each.threads for each in last]
+    return float(slope) * 3600, float(last_mb - first_mb), (min(files), max(files)), (min(threads), max(threads))
 
 
 def run(store: Path, minutes: float, reloads: int, workers: int) -> Soak:

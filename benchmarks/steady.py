@@ -16,6 +16,7 @@ from benchmarks.overload import exchange
 
 BROKEN = 0  # in place of a status: the connection was reset, closed, or refused
 PATIENCE_S = 60
+IDLE_S = 2.0  # kept no longer, well before the service would close it: callers that kept it too long would race with it
 
 
 def post(path: str, kind: str, body: bytes) -> bytes:
@@ -55,6 +56,7 @@ class Connection:
         self.reader = reader
         self.writer = writer
         self.port: int = writer.get_extra_info("sockname")[1]
+        self.used = time.monotonic()
 
 
 class Steady:
@@ -126,14 +128,15 @@ class Steady:
         except (OSError, asyncio.IncompleteReadError, TimeoutError):
             connection.writer.close()
             return BROKEN
+        connection.used = time.monotonic()
         self._idle.append(connection)
         return status
 
     def _kept(self) -> Connection | None:
-        """An idle connection that the service has not closed: after a burst some are idle for too long."""
+        """An idle connection that is not idle for too long; after a burst many are."""
         while self._idle:
             connection = self._idle.pop()
-            if not connection.reader.at_eof():
+            if time.monotonic() - connection.used < IDLE_S and not connection.reader.at_eof():
                 return connection
             connection.writer.close()
         return None

@@ -3,10 +3,12 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from app.settings import Settings
 from tests.fakes import FakeEngine, connected, publish_fake
@@ -14,6 +16,23 @@ from tests.fakes import FakeEngine, connected, publish_fake
 # What an operator sets in the environment must not decide what the tests see.
 for name in [name for name in os.environ if name.startswith("VAE_") and name != "VAE_MNIST"]:
     del os.environ[name]
+
+
+class ByFile(LoadScopeScheduling):
+    """A file's tests share a server or a trained model; those of containers, the engine and its images."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        path = nodeid.partition("::")[0]
+        return path if "/containers/" not in path else "containers"
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
+    return ByFile(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes longest is begun first, so that no process is left waiting for another's last file."""
+    items.sort(key=lambda item: (item.get_closest_marker("container") is None, item.get_closest_marker("slow") is None))
 
 
 @pytest.fixture

@@ -30,12 +30,12 @@ UNRUN = (
     Unrun(
         r"(\w+=\S+ )*docker compose .*",
         "it needs a container engine and minutes, and would change images and volumes of the host",
-        "tests/e2e/test_container.py::test_a_version_trained_into_the_volume_is_served_after_a_restart",
+        "tests/containers/test_image.py::test_a_version_trained_into_the_volume_is_served_after_a_restart",
     ),
     Unrun(
         r"(\w+=\S+ )*scripts/roll.*",
         "it moves the containers that the line before it would have started",
-        "tests/e2e/test_roll.py",
+        "tests/containers/test_roll.py",
     ),
     Unrun(
         r"TF_CONFIG=.*",

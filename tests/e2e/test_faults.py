@@ -39,6 +39,7 @@ def test_a_killed_worker_takes_its_own_requests_with_it_and_no_others():
     assert found.answered > 0
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_a_minute_of_requests_and_reloads_loses_nothing():
     found = run(STORE, 1, 6, 1)
@@ -47,6 +48,7 @@ def test_a_minute_of_requests_and_reloads_loses_nothing():
     assert found.reloads == 6
     assert found.growth_mb < 200
     assert found.files[1] - found.files[0] < 64
+    assert found.sockets_left == 0
     assert found.threads[1] - found.threads[0] < 16
 
 

@@ -18,6 +18,7 @@ import pytest
 from app import npy
 from app.errors import CorruptVersion, EngineError
 from app.main import create_app, open_saved_models
+from app.memory import give_back
 from app.savedmodel import SavedModelEngine
 from app.settings import Settings
 from app.store import ModelStore
@@ -255,6 +256,7 @@ async def test_versions_that_were_let_go_leave_no_memory_behind(tmp_path):
             pin(store, 1 + change % 2)
             await serves(client, 1 + change % 2)
             await digits(client)
+            give_back()
             sizes.append(resident_mb())
         await asyncio.sleep(0.2)
         assert sum(engine() is not None for engine in opened) <= 2

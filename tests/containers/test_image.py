@@ -9,7 +9,6 @@ import signal
 import subprocess
 import threading
 import time
-import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -19,8 +18,7 @@ import yaml
 from PIL import Image
 
 from app.settings import Settings
-from tests.e2e.containers import COMPOSE_FILE, Project, run
-from tests.e2e.server import free_port
+from tests.containers.project import COMPOSE_FILE, Project, begun, run
 
 pytestmark = [pytest.mark.container, pytest.mark.slow]
 
@@ -79,20 +77,8 @@ else:
 def project(
     image: str, compose_command: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Project]:
-    name = f"digit-vae-test-{uuid.uuid4().hex[:8]}"
-    project = Project(compose_command, name, free_port(), tmp_path_factory.mktemp("data"))
-    try:
+    with begun(compose_command, tmp_path_factory.mktemp("data")) as project:
         yield project
-    finally:
-        project.remove()
-
-
-@pytest.fixture
-def service(project: Project) -> Project:
-    """The `cpu` service, up and healthy, whatever the test before did to it."""
-    project.compose("up", "--detach", "--no-build", "cpu")
-    project.wait_until_healthy()
-    return project
 
 
 def test_every_setting_can_be_handed_to_the_servers_but_those_that_the_file_fixes():

@@ -6,11 +6,16 @@ import json
 import os
 import subprocess
 import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.e2e.server import free_port
 
 ROOT = Path(__file__).parents[2]
 COMPOSE_FILE = ROOT / "docker-compose.yml"
@@ -135,6 +140,20 @@ class Project:
     def python(self, program: str) -> str:
         return run("docker", "exec", self.server, "python", "-c", program)
 
+    def up(self) -> None:
+        """Start the server, and the proxy where it stands before it, and wait for them."""
+        self.compose("up", "--detach", "--no-build", self.service, *self._proxies)
+        self.wait_until_all_healthy()
+
+    def wait_until_all_healthy(self) -> None:
+        self.wait_until_healthy()
+        for proxy in self._proxies:
+            self.wait_until_healthy(*self.containers(proxy))
+
+    @property
+    def _proxies(self) -> tuple[str, ...]:
+        return ("proxy",) if self.service.startswith("proxied") else ()
+
     def wait_until_healthy(self, container: str = "", restarts: int = 0) -> None:
         container = container or self.server
         until = time.monotonic() + START_S
@@ -154,3 +173,13 @@ class Project:
         finally:
             if left := self.labelled():
                 run("docker", "rm", "--force", "--volumes", *left)
+
+
+@contextmanager
+def begun(command: tuple[str, ...], data: Path, **more: Any) -> Iterator[Project]:
+    """The compose file under a name of its own, nothing started; nothing of it is left at the end."""
+    project = Project(command, f"digit-vae-test-{uuid.uuid4().hex[:8]}", free_port(), data, **more)
+    try:
+        yield project
+    finally:
+        project.remove()

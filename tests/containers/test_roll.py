@@ -17,8 +17,7 @@ import httpx
 import pytest
 from PIL import Image
 
-from tests.e2e.containers import ROOT, Project, built, run
-from tests.e2e.server import free_port
+from tests.containers.project import ROOT, Project, begun, built, run
 
 pytestmark = [pytest.mark.container, pytest.mark.slow]
 
@@ -46,22 +45,17 @@ def release(image: str) -> Callable[[str], str]:
 def project(
     image: str, proxy_image: str, compose_command: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Project]:
-    name = f"digit-vae-roll-test-{uuid.uuid4().hex[:8]}"
-    data = tmp_path_factory.mktemp("data")
-    project = Project(compose_command, name, free_port(), data, SERVER, ROLLED, proxy_image)
     run("docker", "tag", image, ROLLED)
-    project.compose("up", "--detach", "--no-build", "proxy", SERVER)
-    try:
+    data = tmp_path_factory.mktemp("data")
+    with begun(compose_command, data, service=SERVER, image=ROLLED, proxy_image=proxy_image) as project:
+        project.up()
         yield project
-    finally:
-        project.remove()
 
 
 @pytest.fixture
 def service(project: Project) -> Project:
-    """One server and the proxy before it, up and healthy: every test leaves them so."""
-    project.wait_until_healthy()
-    project.wait_until_healthy(project.proxy)
+    """One server and the proxy before it: every test leaves them so. To start them again would renew the image."""
+    project.wait_until_all_healthy()
     return project
 
 

@@ -14,8 +14,7 @@ import httpx
 import pytest
 from PIL import Image
 
-from tests.e2e.containers import Project, inspected, run
-from tests.e2e.server import free_port
+from tests.containers.project import Project, begun, inspected, run
 from tests.e2e.slow_clients import (
     HALF_A_BODY,
     HALF_A_HEADER,
@@ -35,28 +34,10 @@ LIMIT = 2**20  # not the default, to see that it is heeded
 def project(
     image: str, proxy_image: str, compose_command: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Project]:
-    project = Project(
-        compose_command,
-        f"digit-vae-proxy-test-{uuid.uuid4().hex[:8]}",
-        free_port(),
-        tmp_path_factory.mktemp("data"),
-        SERVER,
-        proxy_image=proxy_image,
-        settings=(("VAE_MAX_BODY_BYTES", str(LIMIT)), ("VAE_ACCESS_LOG", "true")),
-    )
-    try:
+    settings = (("VAE_MAX_BODY_BYTES", str(LIMIT)), ("VAE_ACCESS_LOG", "true"))
+    data = tmp_path_factory.mktemp("data")
+    with begun(compose_command, data, service=SERVER, proxy_image=proxy_image, settings=settings) as project:
         yield project
-    finally:
-        project.remove()
-
-
-@pytest.fixture
-def service(project: Project) -> Project:
-    """A server and the proxy before it, up and healthy."""
-    project.compose("up", "--detach", "--no-build", "proxy", SERVER)
-    project.wait_until_healthy()
-    project.wait_until_healthy(project.proxy)
-    return project
 
 
 @pytest.fixture
@@ -136,8 +117,7 @@ def test_without_a_server_the_answer_is_unavailable_and_back_with_it_is_served(s
     check_problem(answer, 503)
     assert b"retry-after: 1" in answer.lower()
     service.compose("start", SERVER)
-    service.wait_until_healthy()
-    service.wait_until_healthy(service.proxy)
+    service.wait_until_all_healthy()
     assert httpx.get(f"{service.url}/readyz").status_code == 200
 
 

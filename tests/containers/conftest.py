@@ -1,10 +1,22 @@
-"""Images are built once for all container tests."""
+"""Images are built once for all container tests, which run one after the other: there is one engine."""
 
 from __future__ import annotations
 
 import pytest
 
-from tests.e2e.containers import BASE, BUILD_S, IMAGE, PROXY, PROXY_STAND_IN, ROOT, STAND_IN, built, run, works
+from tests.containers.project import (
+    BASE,
+    BUILD_S,
+    IMAGE,
+    PROXY,
+    PROXY_STAND_IN,
+    ROOT,
+    STAND_IN,
+    Project,
+    built,
+    run,
+    works,
+)
 
 
 @pytest.fixture(scope="session")
@@ -39,3 +51,10 @@ def proxy_image(base: str) -> str:
     if works("docker", "image", "inspect", PROXY) or works("docker", "pull", PROXY, timeout=60):
         return PROXY
     return built(PROXY_STAND_IN, STAND_IN)
+
+
+@pytest.fixture
+def service(project: Project) -> Project:
+    """The module's project, up and healthy, whatever the test before did to it."""
+    project.up()
+    return project

@@ -79,7 +79,7 @@ def _rate(once: Any) -> float:
 
 _ENGINE = """
 import numpy as np
-from app.main import open_saved_models
+from app.loading import open_saved_models
 from app.settings import Settings
 from app.store import ModelStore
 from benchmarks.own import BULK, _rate

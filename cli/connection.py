@@ -58,7 +58,7 @@ def use(options: argparse.Namespace, work: Callable[[AsyncClient], Awaitable[R]]
     """What `work` makes of the model that the options name.
 
     Raises:
-        ClientError, StoreError, EngineError: see the client and app.main.load.
+        ClientError, StoreError, EngineError: see the client and app.loading.load.
         CommandError: the options contradict each other.
     """
     if options.version is not None and options.store is None:

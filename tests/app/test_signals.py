@@ -47,7 +47,7 @@ def test_their_handlers_run_in_the_main_thread_as_ever():
 STORM = """
 import os, signal, sys, threading, time
 import numpy as np
-from app.main import open_saved_models
+from app.loading import open_saved_models
 from app.settings import Settings
 from app.signals import taken_elsewhere
 from app.store import ModelStore

@@ -24,7 +24,7 @@ def test_every_line_of_a_service_is_json(workers, tmp_path):
         assert (answer.status_code, answer.headers["x-request-id"]) == (200, "mine")
         assert server.stop() == 0
     lines = [json.loads(line) for line in log.read_text().splitlines() if not NATIVE.match(line)]
-    assert {"app.main", "uvicorn.error", "app.access_log"} <= {line["logger"] for line in lines}
+    assert {"app.loading", "uvicorn.error", "app.access_log"} <= {line["logger"] for line in lines}
     (line,) = [line for line in lines if line.get("request_id") == "mine"]
     assert (line["route"], line["status"], line["model_version"] >= 1) == ("/generate", 200, True)
     assert not [line for line in lines if line["logger"] == "uvicorn.access"]

@@ -17,7 +17,8 @@ import pytest
 
 from app import npy
 from app.errors import CorruptVersion, EngineError
-from app.main import create_app, open_saved_models
+from app.loading import open_saved_models
+from app.main import create_app
 from app.memory import give_back
 from app.savedmodel import SavedModelEngine
 from app.settings import Settings

@@ -3,6 +3,7 @@ from __future__ import annotations
 import ctypes
 import subprocess
 import sys
+import weakref
 
 import pytest
 
@@ -28,6 +29,17 @@ def test_free_memory_goes_back_to_the_system():
     assert int(done.stdout) > 50_000_000
 
 
-def test_another_c_library_is_left_alone(monkeypatch):
+class Knot:
+    """Garbage that only the collector finds."""
+
+    def __init__(self) -> None:
+        self.itself = self
+
+
+def test_with_another_c_library_garbage_is_collected_all_the_same(monkeypatch):
     monkeypatch.setattr(ctypes, "CDLL", lambda name: object())
+    knot = Knot()
+    left = weakref.ref(knot)
+    del knot
     give_back()
+    assert left() is None

@@ -11,7 +11,8 @@ import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 from app.settings import Settings
-from tests.fakes import FakeEngine, connected, publish_fake
+from tests.fake_store import publish_fake
+from tests.fakes import FakeEngine, connected
 
 # What an operator sets in the environment must not decide what the tests see.
 for name in [name for name in os.environ if name.startswith("VAE_") and name != "VAE_MNIST"]:

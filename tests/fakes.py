@@ -1,12 +1,10 @@
-"""An engine whose arithmetic a test can predict, and a store with a version that it pretends to come from."""
+"""An engine whose arithmetic a test can predict, and the application on it."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
-from pathlib import Path
 
 import httpx
 import numpy as np
@@ -14,12 +12,8 @@ import numpy as np
 from app.engine import Posterior
 from app.images import ByteArray, FloatArray
 from app.main import create_app
-from app.manifest import DataRecord, Manifest, StoredFile
 from app.settings import Settings
-from training.publish import publish
-
-D = 2
-SHAPE = (28, 28)
+from tests.fake_store import SHAPE, D
 
 
 class FakeEngine:
@@ -76,35 +70,6 @@ def paint(z: FloatArray) -> FloatArray:
     """What the fake generator makes of z."""
     halves = np.clip(np.float32(0.5) + z.astype(np.float32) / 10, 0, 1)
     return np.repeat(halves, 14, 1)[:, np.newaxis, :].repeat(28, 1).astype(np.float32)
-
-
-def stage_fake(folder: Path) -> None:
-    """Files that stand for a pair of SavedModels and a report."""
-    for part in ("encoder", "generator"):
-        (folder / part / "variables").mkdir(parents=True)
-        (folder / part / "saved_model.pb").write_bytes(part.encode())
-        (folder / part / "variables" / "variables.index").write_bytes(b"weights")
-    (folder / "reports").mkdir()
-    (folder / "reports" / "latent.png").write_bytes(b"\x89PNG a latent plot")
-
-
-def fake_manifest(version: int, files: list[StoredFile]) -> Manifest:
-    return Manifest(
-        version=version,
-        created=datetime(2026, 1, 2, tzinfo=UTC),
-        latent_dim=D,
-        image_shape=SHAPE,
-        training={"preset": "fake"},
-        data=DataRecord(name="fake", arrays={}, sha256="0" * 64, train_images=2, test_images=1),
-        seed=0,
-        packages={},
-        measures={"test_loss": 1.0},
-        files=files,
-    )
-
-
-def publish_fake(store: Path) -> int:
-    return publish(store, stage_fake, fake_manifest)
 
 
 @asynccontextmanager

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.fakes import SHAPE, D, fake_manifest
+from tests.fake_store import SHAPE, D, fake_manifest
 from training.config import Config
 from training.publish import publish
 

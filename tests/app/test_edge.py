@@ -123,6 +123,7 @@ async def test_the_protocols_are_refused_in_their_form_and_their_probes_answered
             assert words in answer.json()["error"]
             assert answer.headers["content-type"] == "application/json"
             assert answer.headers["retry-after"]
+        held.gate.set()
 
 
 @pytest.mark.parametrize("path", ["/generate", "/generate?scale=2", "/v2/models/generator/infer"])

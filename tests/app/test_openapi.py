@@ -42,7 +42,7 @@ async def test_the_application_is_as_its_document_says(settings, tmp_path):
 @pytest.mark.slow
 async def test_the_service_is_as_its_document_says(tmp_path):
     with serving(ROOT / "model_store", tmp_path / "server.log", "--workers", "1") as server:
-        assert not await failures(server.url, 60, tmp_path)
+        assert not await failures(server.url, 25, tmp_path)
 
 
 def test_every_error_is_a_problem_or_as_the_protocols_have_it(settings):

@@ -25,7 +25,8 @@ from app.errors import CorruptVersion
 from app.main import create_app
 from app.settings import Settings
 from app.store import PARTS, ModelStore
-from tests.fakes import D, FakeEngine, paint, publish_fake
+from tests.fake_store import D, publish_fake
+from tests.fakes import FakeEngine, paint
 
 NPY = {"content-type": npy.MEDIA_TYPE, "accept": npy.MEDIA_TYPE}
 NOBODY = 65534

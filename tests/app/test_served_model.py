@@ -2,7 +2,8 @@ from __future__ import annotations
 
 from app.manifest import StoredFile
 from app.served_model import ServedModel
-from tests.fakes import FakeEngine, fake_manifest
+from tests.fake_store import fake_manifest
+from tests.fakes import FakeEngine
 
 
 def model() -> ServedModel:

@@ -6,7 +6,8 @@ from app.main import create_app
 from app.settings import Settings
 from cli.__main__ import main
 from tests.app.client.server import serving
-from tests.fakes import FakeEngine, publish_fake
+from tests.fake_store import publish_fake
+from tests.fakes import FakeEngine
 
 
 @pytest.fixture(scope="module")

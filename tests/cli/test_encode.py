@@ -14,7 +14,8 @@ from app import npy
 from app.client import Client
 from cli import tables
 from cli.__main__ import main
-from tests.fakes import FakeEngine, publish_fake
+from tests.fake_store import publish_fake
+from tests.fakes import FakeEngine
 from tests.pictures import file_of, on_paper
 
 

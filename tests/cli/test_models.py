@@ -7,7 +7,7 @@ import pytest
 
 from app.store import ModelStore
 from cli.__main__ import main
-from tests.fakes import publish_fake
+from tests.fake_store import publish_fake
 
 
 @pytest.fixture

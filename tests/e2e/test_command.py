@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from app.client import Client
-from tests.e2e.server import ROOT, serving
+from tests.e2e.server import ROOT
 
 pytestmark = pytest.mark.slow
 
@@ -20,9 +20,8 @@ STORE = ROOT / "model_store"
 
 
 @pytest.fixture(scope="module")
-def url(tmp_path_factory):
-    with serving(STORE, tmp_path_factory.mktemp("command") / "log") as server:
-        yield server.url
+def url(shipped):
+    return shipped.url
 
 
 def digit_vae(*arguments: object) -> bytes:

@@ -22,7 +22,8 @@ from app.main import create_app
 from app.settings import Settings
 from tests.e2e.browser import DESK, PHONE, launched_or_skipped
 from tests.e2e.server import free_port
-from tests.fakes import FakeEngine, fake_manifest, paint, stage_fake
+from tests.fake_store import fake_manifest, stage_fake
+from tests.fakes import FakeEngine, paint
 from tests.pictures import file_of, on_paper
 from training.publish import publish
 

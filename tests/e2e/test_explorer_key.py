@@ -61,7 +61,7 @@ def test_the_page_asks_for_the_key_and_goes_on_with_it(page):
 
 def test_a_wrong_key_is_said_to_be_wrong_and_asked_for_again(page):
     enter(page, "vae_wrong")
-    page.wait_for_function("document.querySelector('#key [role=alert]').textContent.includes('does not know')")
+    page.locator("#key [role=alert]").filter(has_text="does not know").wait_for()
     assert page.locator("#key input").input_value() == ""
     enter(page, SECRET)
     page.wait_for_selector("body[data-ready]")

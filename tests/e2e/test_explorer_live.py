@@ -12,7 +12,6 @@ import pytest
 
 from benchmarks.explorer import follow
 from tests.e2e.browser import THREE, draw, launched_or_skipped, open_explorer
-from tests.e2e.server import ROOT, Server, serving
 
 pytest.importorskip("playwright.sync_api", reason="the package playwright is not installed")
 pytestmark = pytest.mark.slow
@@ -25,14 +24,8 @@ def browser() -> Iterator[Any]:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory) -> Iterator[Server]:
-    with serving(ROOT / "model_store", tmp_path_factory.mktemp("explorer") / "log") as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def page(browser, server) -> Any:
-    return open_explorer(browser, server.url)
+def page(browser, shipped) -> Any:
+    return open_explorer(browser, shipped.url)
 
 
 def hands(count: int) -> Iterator[list[tuple[float, float]]]:

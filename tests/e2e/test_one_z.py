@@ -18,7 +18,7 @@ from PIL import Image
 
 from app import npy
 from app.client import Client
-from tests.e2e.server import ROOT, Server, serving
+from tests.e2e.server import ROOT
 from tests.strategies import protocol_requests
 
 pytestmark = pytest.mark.slow
@@ -32,14 +32,8 @@ FLOATS = {"FP32": np.float32, "FP64": np.float64}
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory) -> Iterator[Server]:
-    with serving(STORE, tmp_path_factory.mktemp("one-z") / "log") as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def http(server) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=server.url, timeout=60, trust_env=False) as http:
+def http(shipped) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=shipped.url, timeout=60, trust_env=False) as http:
         yield http
 
 

@@ -6,13 +6,12 @@ import asyncio
 import base64
 import json
 import subprocess
-from collections.abc import Iterator
 
 import httpx
 import numpy as np
 import pytest
 
-from tests.e2e.server import ROOT, Server, serving
+from tests.e2e.server import Server
 from tests.pictures import file_of, on_paper
 
 pytestmark = [
@@ -25,10 +24,9 @@ Z = np.array([[0.5, -0.25], [-1, 2]], np.float32)
 NUMPY = {"FP16": np.float16, "FP32": np.float32, "FP64": np.float64, "UINT8": np.uint8}
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory) -> Iterator[Server]:
-    with serving(ROOT / "model_store", tmp_path_factory.mktemp("log") / "server.log") as server:
-        yield server
+@pytest.fixture
+def server(shipped) -> Server:
+    return shipped
 
 
 def address(server):

@@ -25,7 +25,7 @@ from app.settings import Settings
 from app.store import ModelStore
 from app.verification import probe
 from tests.e2e.server import serving
-from tests.fakes import SHAPE
+from tests.fake_store import SHAPE
 from tests.real import SMALL, export, publish_real
 from training.config import PRESETS
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.e2e.server import ROOT, serving
+from tests.e2e.server import ROOT
 
 TOUR = ROOT / "docs" / "tour.py"
 
@@ -35,15 +35,14 @@ def test_every_cell_is_one_of_a_notebook():
 
 
 @pytest.fixture(scope="module")
-def toured(tmp_path_factory) -> tuple[Path, str]:
+def toured(tmp_path_factory, shipped) -> tuple[Path, str]:
     """The folder that a tour filled, and what it printed."""
     folder = tmp_path_factory.mktemp("tour")
-    with serving(ROOT / "model_store", folder / "log") as server:
-        command = [sys.executable, "-W", "error", str(TOUR), "--output", str(folder / "out")]
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), "VAE_URL": server.url, "MPLBACKEND": "Agg"}
-        done = subprocess.run(
-            command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False
-        )
+    command = [sys.executable, "-W", "error", str(TOUR), "--output", str(folder / "out")]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "VAE_URL": shipped.url, "MPLBACKEND": "Agg"}
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
     assert done.returncode == 0, done.stderr
     return folder / "out", done.stdout
 

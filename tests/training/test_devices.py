@@ -43,7 +43,7 @@ if where == "mirrored":
 else:
     chosen = choose()
 small = {{"encoder_units": (32, 32), "generator_units": (32, 32)}} if preset == "best" else {{}}
-config = PRESETS[preset].model_copy(update={{"epochs": {EPOCHS}, "limit": 2000, "batch_size": 100, **small}})
+config = PRESETS[preset].model_copy(update={{"epochs": {EPOCHS}, "limit": 1000, "batch_size": 100, **small}})
 rows = train(config, load("mnist-5k"), devices=chosen).history
 print(json.dumps([chosen.count, [[*row.train, *row.validation] for row in rows]]))
 """

@@ -208,7 +208,7 @@ def test_the_engine_refuses_a_model_without_its_signatures(tmp_path):
 
     from app.errors import CorruptVersion
     from app.savedmodel import SavedModelEngine
-    from tests.fakes import publish_fake
+    from tests.fake_store import publish_fake
 
     publish_fake(tmp_path)
     with pytest.raises(CorruptVersion, match="does not load"):

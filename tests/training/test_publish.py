@@ -9,7 +9,7 @@ from contextlib import suppress
 import pytest
 
 from app.store import ModelStore
-from tests.fakes import fake_manifest, publish_fake, stage_fake
+from tests.fake_store import fake_manifest, publish_fake, stage_fake
 from training.errors import PublishError
 from training.publish import check_writable, publish
 
@@ -71,7 +71,7 @@ def test_a_publish_that_fails_at_any_system_call_leaves_no_visible_version(store
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from tests.fakes import publish_fake
+from tests.fake_store import publish_fake
 call, when = sys.argv[2], int(sys.argv[3])
 real, count = getattr(os, call), 0
 def deadly(*args, **kwargs):

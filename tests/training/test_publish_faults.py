@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from app.store import ModelStore, digest
-from tests.fakes import fake_manifest, publish_fake, stage_fake
+from tests.fake_store import fake_manifest, publish_fake, stage_fake
 from training.errors import PublishError
 from training.publish import publish
 
@@ -31,7 +31,7 @@ CHANGING = (
 PUBLISHER = """
 import sys
 from pathlib import Path
-from tests.fakes import publish_fake
+from tests.fake_store import publish_fake
 from training.errors import PublishError
 try:
     publish_fake(Path(sys.argv[1]))

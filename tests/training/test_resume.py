@@ -25,7 +25,7 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parent.parent.parent
 COMMAND = [sys.executable, "-m", "training", "--data", "mnist-5k", "--limit", "2000", "--batch-size", "20"]
 LONG = [*COMMAND, "--epochs", "60", "--warp", "0.5", "--save-every", "0.1"]
-KILLS = 5
+KILLS = 3
 
 
 def start(command: list[str], folder: Path, *more: str) -> subprocess.Popen[str]:

@@ -38,7 +38,8 @@ from app.main import create_app
 from app.settings import Settings
 from tests.app.client.clock import FakeClock, retries
 from tests.app.client.server import serving
-from tests.fakes import FakeEngine, paint, publish_fake
+from tests.fake_store import publish_fake
+from tests.fakes import FakeEngine, paint
 from tests.pictures import file_of, on_paper
 
 ROOT = Path(__file__).parents[3]

@@ -65,7 +65,9 @@ def _pixels() -> list[list[int]]:
 
 def _mosec(workers: int) -> Contender:
     command = ("{python}", "mosec_server.py", "--port", "{port}", "--timeout", "30000")
-    return Contender(f"mosec, {workers} worker(s)", command, "mosec", {"WORKERS": str(workers)}, one_route=True)
+    return Contender(
+        f"mosec, {workers} worker{'s' * (workers > 1)}", command, "mosec", {"WORKERS": str(workers)}, one_route=True
+    )
 
 
 OURS = ("{python}", "-m", "app.serve", "--port", "{port}", "--workers")

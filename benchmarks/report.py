@@ -60,10 +60,14 @@ def picture(points: dict[str, Any], path: Path) -> None:
         places = [at + i * width for at in range(len(POINTS))]
         rates = [found[p]["per_second"] for p in POINTS]
         axes.bar(places, rates, width, label=name, color=colour, edgecolor="black" if ours else None, linewidth=1)
-    axes.set_xticks([at + 0.4 for at in range(len(POINTS))], [f"/{p.replace(' ', ', ')} clients" for p in POINTS])
+    axes.set_xticks([at + 0.4 for at in range(len(POINTS))], [_label(*point.split()) for point in POINTS])
     axes.tick_params("x", labelsize=8)
     axes.set_ylabel("requests a second")
     figure.legend(loc="outside upper center", fontsize=7, ncols=4, frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=120)
     pyplot.close(figure)
+
+
+def _label(route: str, clients: str) -> str:
+    return f"/{route}, {clients} {'client' if clients == '1' else 'clients'}"

@@ -59,6 +59,31 @@ async def test_a_head_that_comes_in_pieces_is_read_and_the_body_behind_it_counts
         assert (await caller.answer())[0] == 200
 
 
+async def send_what_nobody_reads(caller: Caller) -> None:
+    """A body that follows its answer."""
+    await caller.send(b"POST /nowhere HTTP/1.1\r\nhost: service\r\ncontent-length: 500000\r\n\r\n")
+    assert (await caller.answer())[0] == 404
+    await caller.send(bytes(500_000))
+
+
+async def test_bodies_that_nobody_reads_are_each_counted_for_themselves(settings):
+    async with bounded(settings) as live:
+        caller = await live.connect()
+        for _ in range(5):
+            await send_what_nobody_reads(caller)
+        for piece in (GOOD[:20], GOOD[20:]):
+            await caller.send(piece)
+            await asyncio.sleep(0.02)
+        assert (await caller.answer())[0] == 200
+
+
+async def test_behind_a_body_that_nobody_reads_a_connection_is_idle(settings):
+    async with bounded(settings, idle_timeout_s=0.2) as live:
+        caller = await live.connect()
+        await send_what_nobody_reads(caller)
+        assert await caller.ended()
+
+
 @pytest.mark.parametrize("tail", [b"x: " + b"y" * 200_000, b"x: y\r\n" * 300, b"x: y\r\n" * 20_000])
 async def test_trailers_are_bounded(settings, tail):
     async with bounded(settings, max_header_bytes=1024) as live:

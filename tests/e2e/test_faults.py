@@ -1,4 +1,4 @@
-"""The long tests of benchmarks/, shortened: stops, killed workers, a minute of life."""
+"""The long tests of benchmarks/, shortened: stops, killed workers, half a minute of life."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ def test_a_killed_worker_takes_its_own_requests_with_it_and_no_others():
 
 @pytest.mark.alone
 @pytest.mark.slow
-def test_a_minute_of_requests_and_reloads_loses_nothing():
-    found = run(STORE, 1, 6, 1)
+def test_half_a_minute_of_requests_and_reloads_loses_nothing():
+    found = run(STORE, 0.5, 4, 1)
     assert found.failed == {}
     assert found.answered > 100
-    assert found.reloads == 6
+    assert found.reloads == 4
     assert found.growth_mb < 200
     assert found.files[1] - found.files[0] < 64
     assert found.sockets_left == 0

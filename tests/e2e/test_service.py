@@ -29,7 +29,7 @@ PNG = {"content-type": "image/png"}
 @pytest.fixture(scope="module")
 def store(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("e2e") / "store"
-    command = [sys.executable, "-m", "training", "--data", "mnist-5k", "--epochs", "5", "--limit", "2000"]
+    command = [sys.executable, "-m", "training", "--data", "mnist-5k", "--epochs", "2", "--limit", "2000"]
     subprocess.run([*command, "--store", str(root), "--quiet"], cwd=ROOT, check=True, timeout=300)
     return root
 

@@ -35,7 +35,7 @@ class BoundedProtocol(ExpressProtocol):
         self._everyone = everyone
         self._bounds = everyone.bounds
         self._piece = 0  # bytes that came last
-        self._whole = True  # the latest request has ended, whether it was read or not
+        self._ended: object = None  # the latest request of which all has come, whether it was read or not
         self._framing = 0  # bytes of pieces in which the head did not end, or that were no body
         self._refusal: DigitVaeError | None = None  # of a head that the parser is in the middle of
         self._refused = False
@@ -56,7 +56,7 @@ class BoundedProtocol(ExpressProtocol):
         """Bytes from the client; whole requests, as they mostly are, pass without a look."""
         self._piece = len(data)
         cycle = self.cycle
-        if self._whole:
+        if self.scope is self._ended:
             self._framing = 0
             super().data_received(data)
         elif cycle is None or cycle.scope is not self.scope:
@@ -78,7 +78,7 @@ class BoundedProtocol(ExpressProtocol):
         """Chunks have sizes, and trailers may follow them: neither shows in the body, and both take memory."""
         cycle, before = self.cycle, len(self.cycle.body)
         super().data_received(data)
-        if self._whole or cycle.scope is not self.scope:
+        if self.scope is self._ended or self.scope is not cycle.scope:
             self._framing = 0
             return
         body = len(cycle.body) - before
@@ -87,15 +87,10 @@ class BoundedProtocol(ExpressProtocol):
         if self._framing > most or len(self.headers) > 2 * self._bounds.headers:
             self._leave()
 
-    def on_message_begin(self) -> None:
-        """A request begins."""
-        super().on_message_begin()
-        self._whole = False
-
     def on_message_complete(self) -> None:
         """A request is whole; uvicorn takes no note of it once it is answered."""
         super().on_message_complete()
-        self._whole = True
+        self._ended = self.scope
 
     def on_headers_complete(self) -> None:
         """A request's head is there."""
@@ -146,7 +141,7 @@ class BoundedProtocol(ExpressProtocol):
             return Wait.SERVICE, cycle
         if self._reads_a_head(self.scope) or latest is None:
             return Wait.HEAD, self.scope
-        return (Wait.IDLE if self._whole else Wait.REST), latest
+        return (Wait.IDLE if self.scope is self._ended else Wait.REST), latest
 
     def _reads_a_head(self, scope: object) -> bool:
         """Whether the request of `scope` has begun and its head has not ended."""

@@ -20,6 +20,7 @@ from app import problems
 from app.connections import Connections, Wait
 from app.errors import DigitVaeError, HeadersTooLarge, HeaderTimeout, MalformedRequest, TooManyConnections
 from app.express import ExpressProtocol
+from app.upgrade import CONNECT
 
 MOST_PIPELINED = 64  # requests that wait for their turn on one connection
 LINGER_S = 2.0
@@ -89,12 +90,17 @@ class BoundedProtocol(ExpressProtocol):
 
     def on_message_complete(self) -> None:
         """A request is whole; uvicorn takes no note of it once it is answered."""
+        if self.ignores_message():
+            return
         super().on_message_complete()
         self._ended = self.scope
 
     def on_headers_complete(self) -> None:
         """A request's head is there."""
-        if len(self.headers) > self._bounds.headers or self._piece > self._bounds.header_bytes or self.pipeline:
+        if self.ignores_message():
+            return
+        many = len(self.headers) > self._bounds.headers or self._piece > self._bounds.header_bytes or self.pipeline
+        if many or self.parser.get_method() == CONNECT:
             self._check_head()
         super().on_headers_complete()
 
@@ -104,6 +110,8 @@ class BoundedProtocol(ExpressProtocol):
             self._refusal = self._head_too_large()
         elif len(self.pipeline) >= MOST_PIPELINED:
             self._refusal = MalformedRequest(f"More than {MOST_PIPELINED} requests wait on this connection.")
+        elif self.parser.get_method() == CONNECT:
+            self._refusal = MalformedRequest("CONNECT asks for a tunnel, and this server is no proxy.")
         if self._refusal:
             raise self._refusal  # the parser stops, and uvicorn calls send_400_response
 

@@ -59,7 +59,6 @@ class ExpressProtocol(CorkedProtocol):
             and not self.transport.is_closing()
             and self.parser.get_http_version() == "1.1"
             and self.parser.should_keep_alive()
-            and not self.parser.should_upgrade()
         )
 
     def on_body(self, body: bytes) -> None:

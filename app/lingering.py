@@ -6,13 +6,13 @@ busy, would be thrown away, and its sender see a reset.
 
 from __future__ import annotations
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from app.upgrade import UpgradeIgnoringProtocol
 
 LINGER_S = 0.1
 TURNS = 4  # of the event loop, in each of which it looks for what has arrived, however late its timers are
 
 
-class LingeringProtocol(HttpToolsProtocol):
+class LingeringProtocol(UpgradeIgnoringProtocol):
     """To be given to uvicorn as `http`."""
 
     def shutdown(self) -> None:

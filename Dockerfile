@@ -4,17 +4,16 @@ ARG BASE=python:3.11-slim-bookworm
 
 FROM ${BASE} AS packages
 ARG VARIANT=gpu
-COPY requirements/gpu.txt requirements/train.txt /requirements/
+COPY requirements/train-cpu.txt requirements/train-gpu.txt /requirements/
 # The CUDA libraries come as pip packages beside TensorFlow, which finds them itself: LD_LIBRARY_PATH stays unset.
 # TensorFlow's C++ headers (430 MB) serve only to compile operations of one's own.
 RUN case "$VARIANT" in \
-      gpu) locked=gpu ;; \
-      cpu) locked=train ;; \
+      cpu | gpu) ;; \
       *) echo "error: VARIANT is gpu or cpu, not '$VARIANT'" >&2; exit 1 ;; \
     esac \
     && python -m venv /opt/venv \
     && /opt/venv/bin/pip install --no-cache-dir --disable-pip-version-check --timeout 120 \
-         --require-hashes -r "/requirements/$locked.txt" \
+         --no-deps --require-hashes -r "/requirements/train-$VARIANT.txt" \
     && rm -r /opt/venv/lib/python3*/site-packages/tensorflow/include
 
 FROM ${BASE}

@@ -16,6 +16,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib.metadata import distributions
 from pathlib import Path
 
 from app.images import decode_plain, open_picture
@@ -105,13 +106,16 @@ def python_of(package: str) -> str:
         uv = os.environ.get("UV", "uv")
         requires = tomllib.loads((PEERS / "peers.toml").read_text())[package]["requires"]
         subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, str(folder)], check=True)
-        pins = ROOT / "requirements" / "serve.txt"
-        names = [line.split()[0] for line in pins.read_text().splitlines() if line.startswith("tensorflow==")]
-        wanted = (
-            [*names, *(each for each in requires if each != "tensorflow")] if "tensorflow" in requires else requires
-        )
+        wanted = [own_tensorflow() if each == "tensorflow" else each for each in requires]
         subprocess.run([uv, "pip", "install", "--quiet", "--python", str(python), *wanted], check=True)
     return str(python)
+
+
+def own_tensorflow() -> str:
+    """Return the requirement that gives a peer the TensorFlow of this environment."""
+    installed = {each.metadata["Name"]: each.version for each in distributions()}
+    name = "tensorflow-cpu" if "tensorflow-cpu" in installed else "tensorflow"
+    return f"{name}=={installed[name]}"
 
 
 @contextmanager

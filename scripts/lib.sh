@@ -3,33 +3,68 @@
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root"
 
+say() { echo "$*" >&2; }
+
 find_python() {
   local candidate
-  for candidate in "${PYTHON:-}" python3.13 python3.12 python3.11 python3 python; do
+  for candidate in "${PYTHON:-}" python3.12 python3.13 python3.11 python3 python; do
     if [ -n "$candidate" ] && "$candidate" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null
     then echo "$candidate"; return; fi
   done
-  echo "error: Python 3.11, 3.12 or 3.13 is needed and was not found; name it in PYTHON" >&2
+  say "error: Python 3.11, 3.12 or 3.13 is needed and was not found; name it in PYTHON"
   exit 1
 }
 
-# install SET: makes .venv hold requirements/SET.txt, unless it holds it, or a set that contains it, already.
-install() {
-  local set=$1 python stamp
-  stamp=.venv/.installed-$set
-  if [ "$stamp" -nt "requirements/$set.txt" ] && [ "$stamp" -nt pyproject.toml ]; then return; fi
-  if [ ! -x .venv/bin/python ]; then
-    python=$(find_python)
-    echo "making .venv with $("$python" --version)" >&2
-    if ! "$python" -m venv .venv; then
-      rm -rf .venv
-      echo "error: $python cannot make virtual environments; on Debian: apt-get install python3-venv" >&2
-      exit 1
-    fi
+# Which TensorFlow this host wants: gpu where the driver answers, else cpu, a quarter of the size. VAE_KIND overrules.
+find_kind() {
+  case ${VAE_KIND:-} in
+    cpu | gpu) echo "$VAE_KIND" ;;
+    '') if timeout 20 nvidia-smi >/dev/null 2>&1; then echo gpu; else echo cpu; fi ;;
+    *) say "error: VAE_KIND is cpu or gpu, not '$VAE_KIND'"; exit 1 ;;
+  esac
+}
+
+# discard_other_kind KIND: both kinds of TensorFlow install the same files, so one cannot take the other's place.
+discard_other_kind() {
+  local kind
+  if [ ! -f .venv/.kind ]; then # made by an earlier release, or by somebody else, who is asked first
+    if compgen -G '.venv/.installed-*' >/dev/null; then kind=old; else return 0; fi
+  else
+    read -r kind <.venv/.kind
   fi
-  echo "installing requirements/$set.txt: TensorFlow is large, this takes a minute or two" >&2
-  .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r "requirements/$set.txt"
-  .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+  if [ "$kind" != "$1" ]; then
+    say "making .venv anew: it is of the kind $kind, and this host wants $1"
+    rm -rf .venv
+  fi
+}
+
+make_environment() { # make_environment KIND
+  local python
+  python=$(find_python)
+  say "making .venv with $("$python" --version)"
+  if ! "$python" -m venv .venv; then
+    rm -rf .venv
+    say "error: $python cannot make virtual environments; on Debian: apt-get install python3-venv"
+    exit 1
+  fi
+  echo "$1" >.venv/.kind
+}
+
+pip() { .venv/bin/python -m pip --disable-pip-version-check "$@"; }
+
+# install SET: makes .venv hold requirements/SET-KIND.txt, unless it holds it, or a set that contains it, already. A set
+# is complete, so nothing is resolved here: neither pip's age nor what others publish decides what is installed.
+install() {
+  local set=$1 kind stamp lock
+  kind=$(find_kind)
+  lock=requirements/$set-$kind.txt
+  stamp=.venv/.installed-$set
+  discard_other_kind "$kind"
+  if [ "$stamp" -nt "$lock" ] && [ "$stamp" -nt pyproject.toml ]; then return; fi
+  if [ ! -x .venv/bin/python ]; then make_environment "$kind"; fi
+  say "installing $lock: TensorFlow is large, this takes a minute or two"
+  pip install --quiet --no-deps --require-hashes -r "$lock"
+  pip install --quiet --no-deps --no-build-isolation --editable .
   touch "$stamp"
   case $set in dev) touch .venv/.installed-train .venv/.installed-serve ;; train) touch .venv/.installed-serve ;; esac
 }

@@ -114,6 +114,7 @@ def test_every_route_and_code_that_the_api_document_lists_exists():
 def test_every_variable_that_a_document_names_is_read_somewhere_and_the_other_way_round():
     sources = [ROOT / "Dockerfile", ROOT / "docker-compose.yml", *(ROOT / "docs").rglob("*.py")]
     sources += [path for name in ("app", "cli", "training") for path in (ROOT / name).rglob("*.py")]
+    sources += [path for path in (ROOT / "scripts").iterdir() if path.is_file()]
     read = {f"VAE_{name.upper()}" for name in Settings.model_fields} | variables(sources)
     told = variables(DOCUMENTS)
     assert told - read == set()

@@ -19,6 +19,7 @@ import numpy as np
 from PIL import Image
 
 from tests.e2e.server import ROOT, free_port, started
+from tests.installed import installed_kind
 
 COPIED = ("scripts", "model_store")  # what is written to, or asks where it lies
 LEFT = frozenset({".git", ".venv", "runs", "data", *COPIED})
@@ -85,6 +86,7 @@ def environment(root: Path, url: str) -> dict[str, str]:
         "CURL_HOME": str(root / "home"),
         "VAE_URL": url,
         "VAE_MNIST": str(root / "home" / "mnist.npz"),
+        "VAE_KIND": installed_kind(),
     }
 
 
@@ -123,8 +125,9 @@ def _install(environment: Path) -> None:
         program = programs / name
         program.write_text(f'#!/bin/sh\nexec "{sys.executable}" {arguments}"$@"\n')
         program.chmod(0o755)
-    for kind in ("serve", "train", "dev"):
-        (environment / f".installed-{kind}").touch()
+    for name in ("serve", "train", "dev"):
+        (environment / f".installed-{name}").touch()
+    (environment / ".kind").write_text(installed_kind())
 
 
 def _redirect_curl(home: Path, port: int) -> None:

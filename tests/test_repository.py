@@ -1,0 +1,68 @@
+"""What git writes into a clone on a machine that wants other line ends."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.documents import ROOT
+
+
+def git(*arguments: str) -> str:
+    command = ["git", "-c", "core.autocrlf=true", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True).stdout
+
+
+@pytest.fixture(scope="module")
+def windows_clone(tmp_path_factory) -> Path:
+    """What git writes into a clone where it is told to give text files CRLF."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("this copy was not made by git")
+    folder = tmp_path_factory.mktemp("clone")
+    git("checkout-index", "--all", f"--prefix={folder}/")
+    return folder
+
+
+def files(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
+def test_a_clone_with_autocrlf_has_lf_everywhere(windows_clone):
+    cloned = files(windows_clone)
+    assert windows_clone / "scripts" / "serve" in cloned
+    for path in cloned:
+        content = path.read_bytes()
+        assert b"\0" in content[:8000] or b"\r\n" not in content, path.relative_to(windows_clone)
+
+
+def test_a_clone_with_autocrlf_has_the_files_of_every_version_as_published(windows_clone):
+    store = windows_clone / "model_store"
+    manifests = sorted(store.glob("manifests/*.json"))
+    assert manifests
+    for manifest in manifests:
+        for each in json.loads(manifest.read_text())["files"]:
+            assert hashlib.sha256((store / each["path"]).read_bytes()).hexdigest() == each["sha256"], each["path"]
+
+
+def test_a_clone_with_autocrlf_has_scripts_that_bash_understands(windows_clone):
+    scripts = [path for path in files(windows_clone) if path.read_bytes().startswith(b"#!")]
+    assert windows_clone / ".ci" / "run" in scripts
+    shell = [path for path in scripts if "bash" in path.read_text().partition("\n")[0]]
+    for path in shell:
+        subprocess.run(["bash", "-n", path], check=True, timeout=30)
+
+
+def test_git_takes_every_file_as_text_with_lf_or_as_bytes():
+    if not (ROOT / ".git").exists():
+        pytest.skip("this copy was not made by git")
+    for line in git("ls-files", "--eol").splitlines():
+        index, _, attributes = line.partition("\t")[0].split(maxsplit=2)
+        kind = attributes.removeprefix("attr/").strip()
+        assert index in {"i/lf", "i/none", "i/-text"}, line
+        assert kind == "-text" or (kind == "text=auto eol=lf" and index != "i/-text"), (
+            f"{line}: name it in .gitattributes"
+        )

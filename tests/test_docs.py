@@ -68,7 +68,7 @@ def test_every_script_is_in_the_contributors_guide(script):
 
 
 def test_every_picture_and_page_that_a_document_links_exists():
-    for document in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]:
+    for document in DOCUMENTS:
         for link in re.findall(r"\]\(([^)#:]+)\)|src=\"([^\":]+)\"", document.read_text()):
             assert (document.parent / (link[0] or link[1])).exists(), f"{document.name}: {link}"
 

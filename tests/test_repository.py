@@ -1,15 +1,22 @@
-"""What git writes into a clone on a machine that wants other line ends."""
+"""The files that others read: git, GitHub, editors, and whoever cites the project.
+
+That the forms and configurations have the right shape is checked by `scripts/check`, against their schemas.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.documents import ROOT
+
+GITHUB = ROOT / ".github"
 
 
 def git(*arguments: str) -> str:
@@ -29,6 +36,23 @@ def windows_clone(tmp_path_factory) -> Path:
 
 def files(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if path.is_file()]
+
+
+def test_a_form_asks_each_question_once_and_says_what_it_is_for():
+    forms = sorted(GITHUB.glob("ISSUE_TEMPLATE/[0-9]*.yml"))
+    assert len(forms) == 3
+    for path in forms:
+        form = yaml.safe_load(path.read_text())
+        names = [field["id"] for field in form["body"] if field["type"] != "markdown"]
+        assert len(names) == len(set(names))
+        assert form["description"]
+
+
+def test_the_citation_has_the_version_and_licence_of_the_project():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    for key, own in {"title": "name", "version": "version", "license": "license", "abstract": "description"}.items():
+        assert citation[key] == project[own]
 
 
 def test_a_clone_with_autocrlf_has_lf_everywhere(windows_clone):

@@ -1,4 +1,4 @@
-"""The files that others read: git, GitHub, editors, and whoever cites the project.
+"""The files that others read: git, GitHub, Renovate, editors, and whoever cites the project.
 
 That the forms and configurations have the right shape is checked by `scripts/check`, against their schemas.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import subprocess
 import tomllib
 from pathlib import Path
@@ -17,6 +18,17 @@ import yaml
 from tests.documents import ROOT
 
 GITHUB = ROOT / ".github"
+WORKFLOWS = sorted(GITHUB.glob("workflows/*.yml"))
+# Actions that keep their tag, since nobody could look up the digest of its commit.
+TAGGED: frozenset[str] = frozenset()
+# A digest with the version it belongs to, which Renovate reads.
+PINNED = re.compile(r"[0-9a-f]{40} # v\d+\.\d+\.\d+")
+
+USES = [
+    (path.name, *found.groups())
+    for path in WORKFLOWS
+    for found in re.finditer(r"^\s*(?:- )?uses: ([^@\s]+)@(.+?)\s*$", path.read_text(), re.MULTILINE)
+]
 
 
 def git(*arguments: str) -> str:
@@ -36,6 +48,38 @@ def windows_clone(tmp_path_factory) -> Path:
 
 def files(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if path.is_file()]
+
+
+def test_every_action_is_found():
+    steps = [
+        step["uses"]
+        for path in WORKFLOWS
+        for job in yaml.safe_load(path.read_text())["jobs"].values()
+        for step in job["steps"]
+        if "uses" in step
+    ]
+    assert steps == [f"{action}@{version.split()[0]}" for _, action, version in USES]
+    assert steps
+
+
+@pytest.mark.parametrize(("workflow", "action", "version"), USES)
+def test_every_action_is_named_by_a_digest_and_its_version(workflow, action, version):
+    assert bool(PINNED.fullmatch(version)) == (action not in TAGGED), f"{workflow}: {action}@{version}"
+
+
+def test_an_action_has_one_digest_in_all_workflows():
+    assert len({action for _, action, _ in USES}) == len({(action, version) for _, action, version in USES})
+
+
+def test_renovate_finds_the_base_image_wherever_it_is_named():
+    (manager,) = json.loads((ROOT / "renovate.json").read_text())["customManagers"]
+    assert manager["managerFilePatterns"] == ["/^scripts/engine$/"]
+    (expression,) = manager["matchStrings"]
+    found = re.search(expression.replace("(?<", "(?P<"), (ROOT / "scripts" / "engine").read_text())
+    assert found
+    base = re.search(r"^ARG BASE=(.+)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    assert base
+    assert base[1] == f"{found['depName']}:{found['currentValue']}"
 
 
 def test_a_form_asks_each_question_once_and_says_what_it_is_for():

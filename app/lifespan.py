@@ -8,11 +8,11 @@ import gc
 import signal
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager, nullcontext
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from app import memory, tracing
+from app import memory, native_log, tracing
 from app.application import Application
 from app.batch_spans import TracedBatcher
 from app.batching import Batcher
@@ -40,13 +40,15 @@ async def running(
         StoreError: there is no version, or it is not what its manifest says.
         EngineError: the model does not do what its manifest says.
     """
+    tensorflow = open_engine is open_saved_models
     with ExitStack() as around:
-        if open_engine is open_saved_models:  # TensorFlow may not be interrupted
+        if tensorflow:  # it may not be interrupted
             around.enter_context(taken_elsewhere())
         end_with_supervisor()
         store = ModelStore(settings.model_store)
         open_version = functools.partial(load, settings=settings, open_engine=open_engine)
-        model = open_version(store.open(store.chosen(settings.model_version)))
+        with native_log.held() if tensorflow else nullcontext():
+            model = open_version(store.open(store.chosen(settings.model_version)))
         service = Service(model, settings, app.state.metrics, _batchers(tracers, app.version))
         app.has(service)
         app.state.metrics.serves(service.model.version)

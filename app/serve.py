@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import functools
+import logging
 import os
 import resource
 import signal
+import socket
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -19,16 +21,17 @@ from typing import NoReturn
 import uvicorn
 from pydantic import ValidationError
 from uvicorn.config import LOGGING_CONFIG, STARTUP_FAILURE
-from uvicorn.supervisors import Multiprocess, multiprocess
+from uvicorn.supervisors import multiprocess
 
 from app import logs
+from app.announcement import AnnouncingServer
 from app.bounded_protocol import BoundedProtocol
 from app.connections import Bounds, Connections
 from app.departure import leave
 from app.errors import StoreError
 from app.settings import Settings
 from app.store import ModelStore
-from app.supervisor import Worker
+from app.supervisor import Supervisor, Worker
 
 WORKER_START_S = 120  # uvicorn kills a worker that does not answer its ping, and importing TensorFlow keeps it busy
 
@@ -99,10 +102,10 @@ def _run(config: uvicorn.Config) -> int:
     signal.signal(signal.SIGTERM, _exit)
     try:
         if config.workers == 1:
-            uvicorn.Server(config).run()
+            AnnouncingServer(config).run()
             return 0
         multiprocess.Process = Worker  # type: ignore[misc]  # it cannot be given
-        supervisor = Multiprocess(config, [config.bind_socket()])
+        supervisor = Supervisor(config, [_bound(config)])
         supervisor.run()
         failed = any(each.exitcode == STARTUP_FAILURE for each in supervisor.processes)
         return STARTUP_FAILURE if failed else 0
@@ -112,6 +115,17 @@ def _run(config: uvicorn.Config) -> int:
         return 0
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it is being done
+
+
+def _bound(config: uvicorn.Config) -> socket.socket:
+    """The socket that the workers share. That uvicorn runs there is left unsaid: nobody answers yet."""
+    logger = logging.getLogger("uvicorn.error")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        return config.bind_socket()
+    finally:
+        logger.setLevel(level)
 
 
 def default_workers() -> int:

@@ -15,12 +15,13 @@ MODULES = sorted(path for part in ("app", "cli", "training") for path in (ROOT /
 # What each layer of app may see of app; whoever is not listed here may see errors and images only.
 ALLOWED = {
     "app.main": {"*"},
-    "app.serve": {"app.bounded_protocol", "app.connections", "app.departure", "app.logs", "app.settings", "app.store",
-                  "app.supervisor", "app.errors"},
+    "app.serve": {"app.announcement", "app.bounded_protocol", "app.connections", "app.departure", "app.logs",
+                  "app.settings", "app.store", "app.supervisor", "app.errors"},
+    "app.supervisor": {"app.announcement"},
     "app.application": {"app.at_once", "app.service"},
     "app.lifespan": {"app.application", "app.batch_spans", "app.batching", "app.departure", "app.loading", "app.memory",
-                     "app.reloading", "app.service", "app.settings", "app.signals", "app.store", "app.supervisor",
-                     "app.tracing", "app.watchdog"},
+                     "app.native_log", "app.reloading", "app.service", "app.settings", "app.signals", "app.store",
+                     "app.supervisor", "app.tracing", "app.watchdog"},
     "app.loading": {"app.engine", "app.points", "app.savedmodel", "app.served_model", "app.settings", "app.spreading",
                     "app.store", "app.verification"},
     "app.service": {"app.batching", "app.departure", "app.engine", "app.errors", "app.health", "app.images",

@@ -1,0 +1,131 @@
+"""Keeps what native libraries write to standard error apart, and logs it where it is wanted.
+
+TensorFlow's C++ writes lines to file descriptor 2 while it is imported, before it can be told how to log; no variable
+silences them. Within `held`, descriptor 2 is a temporary file, while Python's own standard error stays where it was:
+no log line of another thread is lost. If the process dies within, a second process writes the file out.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from typing import IO
+
+STDERR = 2
+# Reads one byte once the block has been left. The end of the pipe without one is the end of the process.
+WITNESS = """
+import os, sys
+if not os.read(0, 1):
+    held = int(sys.argv[1])
+    os.lseek(held, 0, os.SEEK_SET)
+    while text := os.read(held, 65536):
+        os.write(2, text)
+"""
+
+log = logging.getLogger(__name__)
+
+
+@contextmanager
+def held(source: str = "TensorFlow") -> Iterator[None]:
+    """Within, keep native output from standard error. It is logged as an error if the block raises, else for debugging.
+
+    Args:
+        source: who writes; each line is logged under this name.
+    """
+    with ExitStack() as around:
+        with suppress(OSError):  # no standard error, or no room for a file: then it comes as it comes
+            original = os.dup(STDERR)
+            around.callback(os.close, original)
+            text = around.enter_context(tempfile.TemporaryFile())
+            around.enter_context(_logged(text, source))
+            around.enter_context(_witnessed(text, original))
+            around.enter_context(_diverted(text, original))
+        yield
+
+
+@contextmanager
+def _logged(text: IO[bytes], source: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception:
+        _log(text, source, logging.ERROR)
+        raise
+    _log(text, source, logging.DEBUG)
+
+
+def _log(text: IO[bytes], source: str, level: int) -> None:
+    text.seek(0)
+    for line in text.read().decode(errors="replace").splitlines():
+        if line.strip():
+            log.log(level, "%s: %s", source, line)
+
+
+@contextmanager
+def _diverted(text: IO[bytes], original: int) -> Iterator[None]:
+    """Within, descriptor 2 is `text`, and Python writes to `original`."""
+    _point_python_at(original, STDERR)
+    os.dup2(text.fileno(), STDERR)
+    try:
+        yield
+    finally:
+        os.dup2(original, STDERR)
+        _point_python_at(STDERR, original)
+
+
+def _point_python_at(descriptor: int, before: int) -> None:
+    """Make Python's streams that write to `before` write to `descriptor`.
+
+    The streams stay the same objects, since handlers of logs, and libraries that are imported meanwhile, hold them.
+    """
+    for stream in {sys.stderr, sys.__stderr__}:
+        buffer = getattr(stream, "buffer", None)
+        raw = getattr(buffer, "raw", buffer)  # unbuffered streams have no more than one layer
+        if stream is None or not isinstance(raw, io.FileIO) or raw.closed or raw.fileno() != before:
+            continue
+        name = raw.name
+        raw.__init__(descriptor, "wb", closefd=False)  # type: ignore[misc]  # it opens a file anew, as any call of it
+        raw.name = name
+        stream.flush()  # waits for a thread that is writing to where the stream led before
+    _wait_for_handlers()
+
+
+def _wait_for_handlers() -> None:
+    """Return once every log record that was being written has been written; later ones go the new way."""
+    loggers = [logging.getLogger(), *logging.Logger.manager.loggerDict.values()]
+    for handler in {each for logger in loggers if isinstance(logger, logging.Logger) for each in logger.handlers}:
+        handler.acquire()
+        handler.release()
+
+
+@contextmanager
+def _witnessed(text: IO[bytes], original: int) -> Iterator[None]:
+    """Within, have a second process wait, which writes `text` to `original` if this one dies."""
+    witness = _witness(text, original)
+    try:
+        yield
+    finally:
+        if witness is not None:
+            with suppress(OSError):  # it has been killed
+                witness.communicate(b".")
+
+
+def _witness(text: IO[bytes], original: int) -> subprocess.Popen[bytes] | None:
+    """The second process; None where there can be none."""
+    command = [sys.executable, "-I", "-S", "-c", WITNESS, str(text.fileno())]
+    try:
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=original,
+            pass_fds=[text.fileno()],
+            process_group=0,  # Ctrl-C is none of its business
+        )
+    except OSError:
+        return None

@@ -2,12 +2,12 @@
 # # A tour of the latent space
 #
 # Real digits go into a running service and come back as points, pictures, anomalies, a classifier and a table. Start
-# the service with `scripts/serve`, then run this file from top to bottom
+# the service with `scripts/serve`, then run this file from top to bottom, in another terminal:
 #
-#     python docs/tour.py --url http://127.0.0.1:8000 --output runs/tour
+#     scripts/tour --url http://127.0.0.1:8000 --output out/tour
 #
-# or cell by cell: VS Code and Jupyter (with jupytext) open it as a notebook. It needs what `scripts/train` installs.
-# The address may come from the variable VAE_URL as well.
+# Both options may be left out: these are the defaults, and the variable VAE_URL gives the address too. Or run it cell
+# by cell: VS Code and Jupyter (with jupytext) open it as a notebook, with the packages that `scripts/tour` installs.
 
 # %%
 import argparse
@@ -30,7 +30,7 @@ from app.client import Client
 
 parser = argparse.ArgumentParser(description="A tour of the latent space, with a running service.")
 parser.add_argument("--url", default=os.environ.get("VAE_URL", "http://127.0.0.1:8000"), help="address of the service")
-parser.add_argument("--output", type=Path, default=Path("runs/tour"), help="folder for pictures and tables")
+parser.add_argument("--output", type=Path, default=Path("out/tour"), help="folder for pictures and tables")
 options, _ = parser.parse_known_args()  # a notebook's kernel has arguments of its own
 options.output.mkdir(parents=True, exist_ok=True)
 

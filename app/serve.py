@@ -194,7 +194,7 @@ def parser(prog: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=prog,
         description="Serve the newest version of the model store over HTTP. Settings are environment variables "
-        "(VAE_MODEL_STORE, VAE_MODEL_VERSION, ...): see the README.",
+        "(VAE_MODEL_STORE, VAE_MODEL_VERSION, ...): see docs/settings.md.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen at; 0.0.0.0 for all")

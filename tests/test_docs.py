@@ -20,6 +20,7 @@ from training.config import PRESETS
 
 CLIENT = (ROOT / "docs" / "client.md").read_text()
 README = (ROOT / "README.md").read_text()
+SETTINGS = (ROOT / "docs" / "settings.md").read_text()
 API = (ROOT / "docs" / "api.md").read_text()
 PROTOCOLS = (ROOT / "docs" / "protocols.md").read_text()
 
@@ -29,13 +30,17 @@ def tree(kind: type[DigitVaeError]) -> list[type[DigitVaeError]]:
 
 
 @pytest.mark.parametrize("name", Settings.model_fields)
-def test_every_setting_is_in_the_readme_with_its_default(name):
+def test_every_setting_is_in_its_document_once_with_its_default(name):
     default = Settings.model_fields[name].default
     shown = "" if default is None else str(default)
-    row = re.search(rf"^\| `VAE_{name.upper()}` \| `?([^|`]*?)`? \|", README, re.MULTILINE)
-    assert row, f"VAE_{name.upper()} is missing"
-    assert row[1].strip() == shown
+    rows = re.findall(rf"^\| `VAE_{name.upper()}` \| `?([^|`]*?)`? \| .+ \|$", SETTINGS, re.MULTILINE)
+    assert [row.strip() for row in rows] == [shown]
     assert Settings.model_fields[name].description
+
+
+def test_every_setting_that_its_document_lists_exists():
+    listed = re.findall(r"^\| `VAE_(\w+)` \|", SETTINGS, re.MULTILINE)
+    assert {name.lower() for name in listed} == set(Settings.model_fields)
 
 
 @pytest.mark.parametrize("kind", tree(DigitVaeError), ids=lambda kind: kind.__name__)

@@ -21,6 +21,9 @@ from training.config import PRESETS
 CLIENT = (ROOT / "docs" / "client.md").read_text()
 README = (ROOT / "README.md").read_text()
 SETTINGS = (ROOT / "docs" / "settings.md").read_text()
+TRAINING = (ROOT / "docs" / "training.md").read_text()
+DOCS = ROOT / "docs"
+INDEX = (DOCS / "README.md").read_text()
 API = (ROOT / "docs" / "api.md").read_text()
 PROTOCOLS = (ROOT / "docs" / "protocols.md").read_text()
 
@@ -63,8 +66,18 @@ def test_every_route_is_in_the_api_document():
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_every_preset_is_in_the_readme(preset):
-    assert f"--preset {preset}" in README
+def test_every_preset_is_in_its_document(preset):
+    assert f"--preset {preset}`" in TRAINING
+
+
+def test_the_readme_is_short():
+    assert len(README.splitlines()) <= 120
+
+
+def test_every_page_is_in_the_index():
+    pages = [path.relative_to(DOCS).as_posix() for path in (*DOCS.glob("*.md"), *DOCS.glob("*.py"))]
+    for page in pages:
+        assert page == "README.md" or f"\n| [{page}]({page}) |" in INDEX
 
 
 @pytest.mark.parametrize("script", [path.name for path in (ROOT / "scripts").iterdir() if path.suffix == ""])
@@ -74,8 +87,16 @@ def test_every_script_is_in_the_contributors_guide(script):
 
 def test_every_picture_and_page_that_a_document_links_exists():
     for document in DOCUMENTS:
-        for link in re.findall(r"\]\(([^)#:]+)\)|src=\"([^\":]+)\"", document.read_text()):
-            assert (document.parent / (link[0] or link[1])).exists(), f"{document.name}: {link}"
+        for page, heading, picture in re.findall(r"\]\(([^)#:]*)#?([^):]*)\)|src=\"([^\":]+)\"", document.read_text()):
+            path = document.parent / (page or picture) if page or picture else document
+            assert path.exists(), f"{document.name}: {page or picture}"
+            assert not heading or heading in anchors(path), f"{document.name}: {page}#{heading}"
+
+
+def anchors(document: Path) -> list[str]:
+    """The headings of a page, as GitHub makes addresses of them."""
+    headings = re.findall(r"^#+ (.+)$", document.read_text(), re.MULTILINE)
+    return [re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings]
 
 
 @pytest.mark.parametrize("name", [module.__name__.rpartition(".")[2] for module in COMMANDS])

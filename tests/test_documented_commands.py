@@ -42,6 +42,7 @@ def understand_training(given: list[str]) -> None:
 
 PROGRAMS: dict[str, Callable[[list[str]], object]] = {
     "digit-vae": understand_command,
+    ".venv/bin/digit-vae": understand_command,
     "scripts/serve": serve.parser().parse_args,
     "scripts/train": understand_training,
     "python -m training": understand_training,

@@ -1,11 +1,14 @@
-"""Commands that the documents show and `tests/e2e/test_documents.py` does not run: which, why, and what tests them."""
+"""Commands that the documents show and neither `.ci/paste` nor `tests/e2e/test_documents.py` runs.
+
+Each with the reason, and with what tests it instead. Standard library only.
+"""
 
 from __future__ import annotations
 
 import re
 from typing import NamedTuple
 
-from tests.documents import commands
+from tests.documents import statements
 
 
 class Unrun(NamedTuple):
@@ -19,7 +22,7 @@ class Unrun(NamedTuple):
 UNRUN = (
     Unrun(
         r"scripts/serve",
-        "it is what all other commands talk to: started once for all of them, with --port",
+        "it is what all other commands talk to: started once, before them",
         "tests/e2e/checkout.py",
     ),
     Unrun(r"VAE_LOG_FORMAT=json scripts/serve", "it serves until it is stopped", "tests/e2e/test_logs.py"),
@@ -51,5 +54,6 @@ def unrun(line: str) -> Unrun | None:
 
 
 def runnable(text: str) -> str:
-    """A block of sh without the lines that are not run; empty if none is left."""
-    return "\n".join(line for line in commands(text) if unrun(line) is None)
+    """A block of sh without the commands that are not run; empty if none is left."""
+    left = [each for each in statements(text) if unrun(each.command) is None]
+    return "".join(each.raw for each in left) if any(each.command for each in left) else ""

@@ -22,7 +22,7 @@ from tests.e2e.server import ROOT, free_port, started
 from tests.installed import installed_kind
 
 COPIED = ("scripts", "model_store")  # what is written to, or asks where it lies
-LEFT = frozenset({".git", ".venv", "runs", "data", *COPIED})
+LEFT = frozenset({".git", ".venv", "runs", "data", "out", *COPIED})
 TIMEOUT_S = 300
 
 
@@ -96,8 +96,6 @@ def _fill(root: Path) -> None:
             (root / path.name).symlink_to(path)
     for name in COPIED:
         shutil.copytree(ROOT / name, root / name)
-    for name in ("seven.png", "seven.jpg"):
-        shutil.copy(ROOT / "docs" / "images" / name, root)
     (root / "home").mkdir()
     _add_digits(root)
 
@@ -132,5 +130,9 @@ def _install(environment: Path) -> None:
 
 def _redirect_curl(home: Path, port: int) -> None:
     """Make curl take a refusal for a failure, and port 8000 for another one."""
-    lines = ["fail-with-body", *(f'connect-to = "{host}:8000:127.0.0.1:{port}"' for host in ("localhost", "127.0.0.1"))]
+    lines = [
+        "fail",
+        "show-error",
+        *(f'connect-to = "{host}:8000:127.0.0.1:{port}"' for host in ("localhost", "127.0.0.1")),
+    ]
     (home / ".curlrc").write_text("\n".join(lines) + "\n")

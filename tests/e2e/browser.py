@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scipy.interpolate import make_interp_spline
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 DESK, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
@@ -48,6 +47,8 @@ def launched_or_skipped() -> Iterator[Any]:
 
 def draw(page: Any, way: list[tuple[float, float]]) -> None:
     """One round stroke on the page's canvas, through places in -1 .. 1 from its middle to where a digit ends."""
+    from scipy.interpolate import make_interp_spline
+
     page.locator("#drawing").scroll_into_view_if_needed()
     box = page.locator("#drawing").bounding_box()
     curve = make_interp_spline(range(len(way)), way)(np.linspace(0, len(way) - 1, 4 * len(way)))

@@ -8,8 +8,10 @@ dispatch and no thread pool stands between the array and the kernels (docs/decis
 from __future__ import annotations
 
 import os
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -135,10 +137,28 @@ def tensorflow() -> Any:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     # On a few rows TensorFlow's own kernels take 20 to 40 % less than oneDNN's, on many as long (decision 0007).
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
-    import tensorflow as tf
+    with _keras_unseen():
+        import tensorflow as tf
 
     tf.get_logger().setLevel("ERROR")  # the session API is called deprecated; nothing else is as fast
     return tf
+
+
+@contextmanager
+def _keras_unseen() -> Iterator[None]:
+    """Make importing Keras fail, which TensorFlow tries and can do without, unless it is there already.
+
+    Inference needs none of it, and where training is installed it brings pandas, scikit-learn and matplotlib along: 2.5
+    seconds of a core and 160 MB for each worker.
+    """
+    if "keras" in sys.modules:
+        yield
+        return
+    sys.modules["keras"] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules["keras"]
 
 
 class _Graph:

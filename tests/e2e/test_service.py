@@ -4,6 +4,7 @@ real port, and every route is used through httpx; what comes back is compared wi
 from __future__ import annotations
 
 import base64
+import re
 import socket
 import subprocess
 import sys
@@ -18,6 +19,7 @@ import pytest
 
 from app import npy
 from app.images import decode, encode_png, open_picture
+from benchmarks.contenders import family
 from tests.e2e.server import ROOT, Server, serving
 from tests.pictures import file_of, on_paper
 
@@ -132,6 +134,13 @@ def test_the_other_routes_answer(client, store):
     assert client.get("/latent.png").content == (store / "reports" / "1" / "latent.png").read_bytes()
     assert client.get("/docs").status_code == 200
     assert "/encode" in client.get("/openapi.json").json()["paths"]
+
+
+def test_it_loads_neither_keras_nor_what_only_training_needs(server):
+    """By the libraries that are mapped: optree comes with Keras alone, the others where it looks for them."""
+    mapped = "".join(Path(f"/proc/{process}/maps").read_text() for process in family(server.process.pid))
+    assert "/tensorflow/" in mapped
+    assert re.findall("/(optree|pandas|sklearn|matplotlib)/", mapped) == []
 
 
 def test_64_clients_at_once_each_get_their_own_digit(server, models):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -36,12 +37,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: (item.get_closest_marker("container") is None, item.get_closest_marker("slow") is None))
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Path:
-    """A store with one published version."""
-    root = tmp_path / "store"
+@pytest.fixture(scope="session")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with one published version, to be copied: a publish waits for the disk some twenty times."""
+    root = tmp_path_factory.mktemp("published") / "store"
     publish_fake(root)
     return root
+
+
+@pytest.fixture
+def store(published: Path, tmp_path: Path) -> Path:
+    """A store with one published version, to do with as a test likes."""
+    return shutil.copytree(published, tmp_path / "store")
 
 
 @pytest.fixture

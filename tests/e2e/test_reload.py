@@ -244,6 +244,7 @@ def resident_mb() -> float:
     return int(Path("/proc/self/status").read_text().partition("VmRSS:")[2].split()[0]) / 1024
 
 
+@pytest.mark.long
 async def test_versions_that_were_let_go_leave_no_memory_behind(tmp_path, monkeypatch):
     """Changes between models of 11 MB each: were every second one kept, the last six would find 90 MB more."""
     monkeypatch.setattr("app.savedmodel.WARM_ROWS", (1, 64, 1024))  # the others take time and no memory

@@ -12,6 +12,7 @@ from tests.e2e.server import ROOT
 ALLOWED_S = {"heads": 3.0, "bodies": 4.0, "answers": 5.0}
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("slowhttptest") is None, reason="needs slowhttptest: apt-get install slowhttptest")
 def test_slow_callers_are_closed_and_good_ones_answered():

@@ -21,6 +21,7 @@ from app import npy
 from app.images import decode, encode_png, open_picture
 from benchmarks.contenders import family
 from tests.e2e.server import ROOT, Server, serving
+from tests.forked import Forked
 from tests.pictures import file_of, on_paper
 
 pytestmark = pytest.mark.slow
@@ -31,8 +32,10 @@ PNG = {"content-type": "image/png"}
 @pytest.fixture(scope="module")
 def store(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("e2e") / "store"
-    command = [sys.executable, "-m", "training", "--data", "mnist-5k", "--epochs", "2", "--limit", "2000"]
-    subprocess.run([*command, "--store", str(root), "--quiet"], cwd=ROOT, check=True, timeout=300)
+    command = ["-m", "training", "--data", "mnist-5k", "--epochs", "2", "--limit", "2000", "--quiet"]
+    with Forked([*command, "--store", root], together=True) as process:
+        said, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, said
     return root
 
 

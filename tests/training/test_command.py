@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from app.store import ModelStore
+from tests.forked import Forked
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -75,16 +76,14 @@ def test_without_a_network_the_download_says_what_to_do_instead(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 130)])
 def test_an_interrupted_training_publishes_nothing(tmp_path, number, code):
-    with training("--data", "mnist-5k", "--epochs", 100_000, "--store", tmp_path / "store") as process:
-        assert process.stdout is not None
+    command = ["-m", "training", "--data", "mnist-5k", "--epochs", 100_000, "--store", tmp_path / "store"]
+    with Forked(command) as process:
         for line in process.stdout:
             if line.startswith("epoch"):
                 break
         time.sleep(0.2)
         process.send_signal(number)
-        process.stdout.read()
-        assert process.stderr is not None
-        errors = process.stderr.read()
+        _, errors = process.communicate(timeout=300)
     assert process.returncode == code
     assert "nothing was published" in errors
     assert "Traceback" not in errors
@@ -92,8 +91,8 @@ def test_an_interrupted_training_publishes_nothing(tmp_path, number, code):
 
 
 @pytest.mark.slow
-def test_training_then_measuring_again_gives_the_same_numbers(tmp_path):
-    places = ("--data", "mnist-5k", "--store", tmp_path / "store", "--runs", tmp_path / "runs")
+def test_training_then_measuring_again_gives_the_same_numbers(few, tmp_path):
+    places = ("--data", few, "--store", tmp_path / "store", "--runs", tmp_path / "runs")
     logs = tmp_path / "logs"
     with training(*places, "--epochs", 2, "--limit", 1000, "--tensorboard", logs) as process:
         output, errors = process.communicate(timeout=300)

@@ -6,27 +6,25 @@ import json
 import os
 import signal
 import socket
-import subprocess
-import sys
 import time
-from contextlib import contextmanager
-from pathlib import Path
+from contextlib import ExitStack, contextmanager
 
 import numpy as np
 import pytest
 
 from app.store import ModelStore
+from tests.forked import Forked
 from training import devices
 from training.errors import TrainingError
-
-ROOT = Path(__file__).parent.parent.parent
 
 # What another order of summing float32 makes of the losses: 2e-7 was seen after three epochs of the notebook's network
 # and 2e-6 of the strongest one. Noise or rows of its own on one device make more than 1e-3 of it.
 TOLERANCE = 2e-5
 EPOCHS = 3
 
-# argv: devices. It prints how many there are, and the history by each preset.
+UNITS = {"notebook": {}, "best": {"encoder_units": (32, 32), "generator_units": (32, 32)}}
+
+# argv: preset, devices. It prints how many there are, and the history.
 PROGRAM = f"""
 import json, sys
 import tensorflow as tf
@@ -35,19 +33,16 @@ from training.data import load
 from training.devices import Devices, choose
 from training.train import train
 
-(where,) = sys.argv[1:]
+preset, where = sys.argv[1:]
 if where == "mirrored":
     cpu, logical = tf.config.list_physical_devices("CPU")[0], tf.config.LogicalDeviceConfiguration()
     tf.config.set_logical_device_configuration(cpu, [logical] * 2)
     chosen = Devices(tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]))
 else:
     chosen = choose()
-found = []
-for preset, units in (("notebook", {{}}), ("best", {{"encoder_units": (32, 32), "generator_units": (32, 32)}})):
-    config = PRESETS[preset].model_copy(update={{"epochs": {EPOCHS}, "limit": 1000, "batch_size": 100, **units}})
-    rows = train(config, load("mnist-5k"), devices=chosen).history
-    found.append([[*row.train, *row.validation] for row in rows])
-print(json.dumps([chosen.count, found]))
+few = {{"epochs": {EPOCHS}, "limit": 1000, "batch_size": 100, **{UNITS}[preset]}}
+rows = train(PRESETS[preset].model_copy(update=few), load("mnist-5k"), devices=chosen).history
+print(json.dumps([chosen.count, [[*row.train, *row.validation] for row in rows]]))
 """
 
 
@@ -63,27 +58,13 @@ def addresses(count):
 @contextmanager
 def started(commands):
     """Processes of (arguments, TF_CONFIG or None); they are ended whatever happens."""
-    running = []
-    try:
+    with ExitStack() as running:
+        processes = []
         for arguments, config in commands:
             environment = {name: value for name, value in os.environ.items() if name != "TF_CONFIG"}
             environment |= {"CUDA_VISIBLE_DEVICES": "-1", **({"TF_CONFIG": json.dumps(config)} if config else {})}
-            running.append(
-                subprocess.Popen(
-                    [sys.executable, *arguments],
-                    cwd=ROOT,
-                    env=environment,
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.PIPE,
-                    text=True,
-                )
-            )
-        yield running
-    finally:
-        for process in running:
-            if process.poll() is None:
-                process.kill()
-            process.communicate()
+            processes.append(running.enter_context(Forked(arguments, environment)))
+        yield processes
 
 
 def outputs(processes, codes=(0, 0), limit_s=240):
@@ -115,12 +96,10 @@ def runs(commands):
         return [history(output) for output, _ in outputs(processes)]
 
 
-@pytest.mark.slow
-def test_two_hosts_and_two_devices_have_the_loss_curve_of_one():
-    """By the notebook's preset, and by the best one, which has warped copies, weight decay and a running mean."""
-    program = ["-c", PROGRAM]
+def check_same_curve(preset):
+    program = ["-c", PROGRAM, preset]
     [(count, one)] = runs([([*program, "one"], None)])
-    assert (count, one.shape) == (1, (2, EPOCHS, 6))
+    assert (count, one.shape) == (1, (EPOCHS, 6))
     others = [*runs([([*program, "mirrored"], None)]), *runs(hosts(*[[*program, "hosts"]] * 2))]
     assert [count for count, _ in others] == [2, 2, 2]
     for _, several in others:
@@ -128,13 +107,31 @@ def test_two_hosts_and_two_devices_have_the_loss_curve_of_one():
     assert np.array_equal(others[1][1], others[2][1])  # the hosts have the very same weights
 
 
-def command(folder, *more):
-    places = ["--store", str(folder / "store"), "--runs", str(folder / "runs")]
-    return ["-m", "training", "--data", "mnist-5k", "--limit", "2000", *places, *more]
+@pytest.mark.slow
+def test_two_hosts_and_two_devices_have_the_loss_curve_of_one():
+    check_same_curve("notebook")
+
+
+@pytest.mark.long
+@pytest.mark.slow
+def test_two_hosts_and_two_devices_have_the_loss_curve_of_one_by_the_best_preset():
+    """It has warped copies, weight decay and a running mean."""
+    check_same_curve("best")
+
+
+@pytest.fixture
+def command(few):
+    """Makes the command of a host that has a folder of its own."""
+
+    def make(folder, *more):
+        places = ["--store", folder / "store", "--runs", folder / "runs"]
+        return ["-m", "training", "--data", few, *places, *more]
+
+    return make
 
 
 @pytest.mark.slow
-def test_the_chief_alone_prints_and_publishes_once(tmp_path):
+def test_the_chief_alone_prints_and_publishes_once(command, tmp_path):
     one, two = tmp_path / "one", tmp_path / "two"
     with started(hosts(command(one, "--epochs", "1"), command(two, "--epochs", "1"))) as processes:
         (chief, _), (other, _) = outputs(processes)
@@ -147,7 +144,7 @@ def test_the_chief_alone_prints_and_publishes_once(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_a_host_that_is_stopped_stops_the_others_and_they_go_on_together(tmp_path, number):
+def test_a_host_that_is_stopped_stops_the_others_and_they_go_on_together(command, tmp_path, number):
     # SIGTERM is a notice of preemption to TensorFlow, which would run on.
     forever = command(tmp_path, "--epochs", "100000", "--save-every", "0.1")
     with started(hosts(forever, forever)) as (chief, other):
@@ -167,14 +164,14 @@ def test_a_host_that_is_stopped_stops_the_others_and_they_go_on_together(tmp_pat
 
 
 @pytest.mark.slow
-def test_hosts_that_would_not_compute_the_same_say_so(tmp_path):
+def test_hosts_that_would_not_compute_the_same_say_so(command, tmp_path):
     with started(hosts(command(tmp_path, "--seed", "1"), command(tmp_path, "--seed", "2"))) as processes:
         for _, errors in outputs(processes, codes=(1, 1)):
             assert "not about to compute the same" in errors
 
 
 @pytest.mark.slow
-def test_a_batch_that_the_devices_cannot_share_evenly_is_refused(tmp_path):
+def test_a_batch_that_the_devices_cannot_share_evenly_is_refused(command, tmp_path):
     odd = command(tmp_path, "--batch-size", "25")
     with started(hosts(odd, odd)) as processes:
         for _, errors in outputs(processes, codes=(1, 1)):

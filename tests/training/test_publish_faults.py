@@ -20,6 +20,7 @@ import pytest
 
 from app.store import ModelStore, digest
 from tests.fake_store import fake_manifest, publish_fake, stage_fake
+from tests.forked import Forked
 from training.errors import PublishError
 from training.publish import publish
 
@@ -55,14 +56,6 @@ def traced(store: Path, log: Path, *options: str) -> subprocess.CompletedProcess
         text=True,
         check=False,
     )
-
-
-@pytest.fixture(scope="module")
-def published(tmp_path_factory) -> Path:
-    """A store with one version, to be copied."""
-    root = tmp_path_factory.mktemp("published") / "store"
-    publish_fake(root)
-    return root
 
 
 @pytest.fixture(scope="module")
@@ -231,17 +224,17 @@ def test_a_disk_that_is_just_large_enough_takes_it(tmp_path):
 
 @slow
 @pytest.mark.parametrize("kilobytes", [500, 1200, 1700])
-def test_training_into_a_full_disk_says_so_in_one_sentence(tmp_path, kilobytes):
+def test_training_into_a_full_disk_says_so_in_one_sentence(few, tmp_path, kilobytes):
     with small_disk(tmp_path / "disk", kilobytes) as disk:
         publish_fake(disk / "store")
         before = old(disk / "store")
-        command = [sys.executable, "-m", "training", "--data", "mnist-5k", "--limit", "400", "--epochs", "1", "--quiet"]
-        places = ["--store", str(disk / "store"), "--runs", str(tmp_path / "runs")]
-        done = subprocess.run([*command, *places], cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
-        assert done.returncode == 1
-        said = done.stderr.splitlines()[-1]  # after what TensorFlow says of the machine
-        assert re.fullmatch(r"error: Nothing was published: .*No space left on device\.", said), done.stderr
-        assert "Traceback" not in done.stderr
+        command = ["-m", "training", "--data", few, "--limit", "400", "--epochs", "1", "--quiet"]
+        with Forked([*command, "--store", disk / "store", "--runs", tmp_path / "runs"]) as process:
+            _, errors = process.communicate(timeout=300)
+        assert process.returncode == 1
+        said = errors.splitlines()[-1]  # after what TensorFlow says of the machine
+        assert re.fullmatch(r"error: Nothing was published: .*No space left on device\.", said), errors
+        assert "Traceback" not in errors
         assert ModelStore(disk / "store").versions() == [1]
         assert not list((disk / "store").glob(".staging-*"))
         check_whole(disk / "store", before)

@@ -6,8 +6,6 @@ import hashlib
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -15,6 +13,7 @@ import numpy as np
 import pytest
 
 from app.store import ModelStore
+from tests.forked import Forked
 from tests.training.few import first
 from training.config import Config
 from training.data import load
@@ -22,23 +21,20 @@ from training.errors import StateError
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parent.parent.parent
-COMMAND = [sys.executable, "-m", "training", "--data", "mnist-5k", "--limit", "2000", "--batch-size", "20"]
-LONG = [*COMMAND, "--epochs", "60", "--warp", "0.5", "--save-every", "0.1"]
+COMMAND = ["-m", "training", "--batch-size", "20", "--data"]
+LONG = ["--epochs", "30", "--warp", "0.5", "--save-every", "0.1"]
 KILLS = 3
 
 
-def start(command: list[str], folder: Path, *more: str) -> subprocess.Popen[str]:
+def start(data: Path, folder: Path, *more: str) -> Forked:
     places = ["--store", str(folder / "store"), "--runs", str(folder / "runs")]
-    return subprocess.Popen(
-        [*command, *places, *more], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
+    return Forked([*COMMAND, data, *places, *more], together=True)
 
 
-def finish(process: subprocess.Popen[str]) -> str:
-    output, _ = process.communicate(timeout=300)
+def finish(started: Forked) -> None:
+    with started as process:
+        output, _ = process.communicate(timeout=300)
     assert process.returncode == 0, output
-    return output
 
 
 def digests(store: Path) -> dict[str, str]:
@@ -52,33 +48,33 @@ def digests(store: Path) -> dict[str, str]:
     return found | {"manifest": manifest.model_dump_json(exclude={"created"})}
 
 
-def kill_somewhere(process: subprocess.Popen[str], moment: float) -> None:
+def kill_somewhere(started: Forked, moment: float) -> None:
     """Let it come to an epoch beyond the last kill, then to any step."""
-    assert process.stdout is not None
-    assert any(line.startswith("epoch") for line in process.stdout)
-    time.sleep(moment)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+    with started as process:
+        assert any(line.startswith("epoch") for line in process.stdout)
+        time.sleep(moment)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
     assert process.returncode == -signal.SIGKILL
 
 
-def test_a_run_killed_at_random_steps_ends_as_the_unbroken_one(tmp_path):
+def test_a_run_killed_at_random_steps_ends_as_the_unbroken_one(few, tmp_path):
     unbroken, broken, moments = tmp_path / "unbroken", tmp_path / "broken", random.Random()
-    finish(start(LONG, unbroken))
+    finish(start(few, unbroken, *LONG))
     for _ in range(KILLS):
-        kill_somewhere(start(LONG, broken, "--resume"), moments.uniform(0, 0.6))
+        kill_somewhere(start(few, broken, *LONG, "--resume"), moments.uniform(0, 0.3))
         assert ModelStore(broken / "store").versions() == []
     # One more, that died in the middle of a save.
     (state,) = (broken / "runs").glob("notebook-*.npz")
     state.with_suffix(".tmp").write_bytes(state.read_bytes()[:1000])
-    finish(start(LONG, broken, "--resume"))
+    finish(start(few, broken, *LONG, "--resume"))
     assert digests(broken / "store") == digests(unbroken / "store")
     assert not state.exists()
 
 
-def test_equal_seeds_publish_equal_files_and_other_seeds_others(tmp_path):
+def test_equal_seeds_publish_equal_files_and_other_seeds_others(few, tmp_path):
     for name, seed in (("one", "4"), ("two", "4"), ("three", "5")):
-        finish(start(COMMAND, tmp_path / name, "--epochs", "2", "--seed", seed))
+        finish(start(few, tmp_path / name, "--epochs", "2", "--seed", seed))
     one, two, three = (digests(tmp_path / name / "store") for name in ("one", "two", "three"))
     assert one == two
     assert one["encoder/1/variables/variables.data-00000-of-00001"] not in three.values()

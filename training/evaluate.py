@@ -93,7 +93,7 @@ def _importance_bound(model: Autoencoder, pixels: Any, seed: Any) -> Any:
     import tensorflow as tf
 
     z_mean, z_log_var = model.encoder(pixels)
-    n, d = z_mean.shape
+    n, d = tf.shape(z_mean)[0], z_mean.shape[1]  # the last batch may be smaller than the others
     flat = tf.reshape(pixels, (n, 1, -1))
     groups, size = 10, SAMPLES // 10  # (n * size) rows of the generator at a time
     weights = []

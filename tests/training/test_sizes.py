@@ -1,0 +1,52 @@
+"""Data sets of any size are trained on, measured and published: none need fill a batch of whatever kind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from app.store import ModelStore
+from tests.training.few import first
+from training.config import Config
+from training.data import DataSet, load
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parent.parent.parent
+CONFIG = Config(epochs=1, encoder_units=(16,), generator_units=(16,), batch_size=50, seed=1)
+
+
+@pytest.fixture(scope="module")
+def whole() -> DataSet:
+    return load("mnist-5k")
+
+
+@pytest.mark.parametrize("n", [60, 72, 130])
+def test_training_publishes_whatever_the_size_of_the_test_set(whole, tmp_path, n):
+    from training.export import export
+    from training.train import train
+
+    few = first(whole, 120, n)
+    manifest = export(train(CONFIG, few), few, tmp_path)
+    assert ModelStore(tmp_path).open().manifest == manifest
+    assert manifest.data.test_images == n
+    measures = manifest.measures
+    assert 0.9 * measures["test_loss"] < measures["nll"] < measures["test_loss"]
+
+
+def test_the_bound_of_an_image_depends_on_its_place_but_on_no_other_image(whole):
+    from training.evaluate import importance_weighted_nll
+    from training.savedmodels import read_version
+
+    model = read_version(ModelStore(ROOT / "model_store").open())
+
+    def total(*parts):
+        images = np.concatenate(parts)
+        return len(images) * importance_weighted_nll(model, images, 0)
+
+    one, other, rest = np.split(whole.x_test[:110], [50, 100])
+    after_one = total(one, rest) - total(one)
+    assert after_one == pytest.approx(total(other, rest) - total(other), abs=0.05)
+    assert after_one == pytest.approx(total(rest), rel=0.005)

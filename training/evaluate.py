@@ -96,15 +96,17 @@ def _importance_bound(model: Autoencoder, pixels: Any, seed: Any) -> Any:
     n, d = tf.shape(z_mean)[0], z_mean.shape[1]  # the last batch may be smaller than the others
     flat = tf.reshape(pixels, (n, 1, -1))
     groups, size = 10, SAMPLES // 10  # (n * size) rows of the generator at a time
-    weights = []
-    for group in range(groups):
+
+    def log_weights(group: Any) -> Any:
         eps = tf.random.stateless_normal((n, size, d), seeds.of_draw(0, seed[0], seed[1], group))
         z = z_mean[:, tf.newaxis] + tf.exp(0.5 * z_log_var)[:, tf.newaxis] * eps  # (n, size, d)
         logits = tf.reshape(model.logits(tf.reshape(z, (n * size, d))), (n, size, -1))
         # log p(z) - log q(z | x): the normalising constants of both are the same
         prior = 0.5 * tf.reduce_sum(tf.square(eps) + z_log_var[:, tf.newaxis] - tf.square(z), -1)
-        weights.append(prior - cross_entropy(flat, logits))
-    return tf.reduce_logsumexp(tf.concat(weights, 1), 1) - math.log(SAMPLES)
+        return prior - cross_entropy(flat, logits)
+
+    weights = tf.map_fn(log_weights, tf.range(groups), fn_output_signature=tf.float32)  # (groups, n, size)
+    return tf.reduce_logsumexp(weights, (0, 2)) - math.log(SAMPLES)
 
 
 def neighbour_accuracy(z_train: FloatArray, y_train: ByteArray, z_test: FloatArray, y_test: ByteArray) -> float:

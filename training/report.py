@@ -49,7 +49,8 @@ def plane_of(z_mean: FloatArray) -> Plane | None:
     if d == 2:
         return Plane(np.zeros(2, np.float32), np.eye(2, dtype=np.float32), ("z[0]", "z[1]"))
     origin = z_mean.mean(0)
-    directions = np.linalg.svd(z_mean - origin, full_matrices=False)[2][:2]
+    alone = len(z_mean) == 1  # a single point has no second direction unless all are asked for
+    directions = np.linalg.svd(z_mean - origin, full_matrices=alone)[2][:2]
     names = ("first principal direction of z_mean", "second principal direction of z_mean")
     return Plane(origin, directions.astype(np.float32), names)
 
@@ -167,6 +168,6 @@ def _reconstruction_picture(model: Autoencoder, data: DataSet, path: Path) -> No
 
 def _shown(data: DataSet) -> list[int]:
     if data.y_test is None:
-        return list(range(min(20, len(data.x_test) // 2 * 2)))
+        return list(range(min(20, len(data.x_test) // 2 * 2))) or [0, 0]
     places = [np.flatnonzero(data.y_test == label)[:2] for label in np.unique(data.y_test)[:20]]
     return [int(each[i % len(each)]) for i in (0, 1) for each in places]

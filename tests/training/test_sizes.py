@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,18 @@ def test_training_publishes_whatever_the_size_of_the_test_set(whole, tmp_path, n
     assert manifest.data.test_images == n
     measures = manifest.measures
     assert 0.9 * measures["test_loss"] < measures["nll"] < measures["test_loss"]
+
+
+@pytest.mark.parametrize("classes", [True, False])
+def test_one_test_image_is_published_with_all_pictures(whole, tmp_path, classes):
+    from training.export import export
+    from training.train import train
+
+    few = first(whole, 50, 1)
+    few = few if classes else replace(few, y_train=None, y_test=None)
+    export(train(CONFIG.model_copy(update={"latent_dim": 3}), few), few, tmp_path)
+    found = {path.name for path in (tmp_path / "reports" / "1").glob("*.png")}
+    assert found == {"manifold.png", "latent.png", "history.png", "reconstructions.png", "samples.png"}
 
 
 def test_the_bound_of_an_image_depends_on_its_place_but_on_no_other_image(whole):

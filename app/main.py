@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import os
-from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, FastAPI
@@ -20,6 +19,7 @@ from app.lifespan import running
 from app.loading import OpenEngine, open_saved_models
 from app.metrics import Metrics
 from app.protection import Protected
+from app.release import release
 from app.routes import explorer, inference, manifold, open_inference, operations, permissions, tensorflow_serving
 from app.routes.documents import define_problem
 from app.routes.short_cuts import SHORT_CUTS
@@ -64,7 +64,7 @@ def create_app(
 
     app = Application(
         title="digit-vae",
-        version=_version(),
+        version=release(),
         description=DESCRIPTION,
         lifespan=functools.partial(
             running, settings=chosen, open_engine=open_engine or open_saved_models, tracers=tracers
@@ -125,10 +125,3 @@ def _put_at_the_edge(app: Application, settings: Settings, tracers: TracerProvid
     app.edge = edge
     # What stands around the edge wants to see every request.
     app.express = AtOnce(innermost) if edge is innermost else None
-
-
-def _version() -> str:
-    try:
-        return metadata.version("digit-vae")
-    except metadata.PackageNotFoundError:
-        return "0"  # run from a checkout that is not installed

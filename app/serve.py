@@ -26,6 +26,7 @@ from uvicorn.supervisors import multiprocess
 from app import logs
 from app.announcement import AnnouncingServer
 from app.bounded_protocol import BoundedProtocol
+from app.command_line import Parser, whole
 from app.connections import Bounds, Connections
 from app.departure import leave
 from app.errors import StoreError
@@ -39,6 +40,12 @@ MOST_WORKERS = 4
 WORKER_BYTES = 2**30
 GPU_NODES = ("/dev/nvidia0", "/dev/nvidiactl", "/dev/kfd")
 OTHER_FILES = 256  # descriptors that are no connections: the store, the log, what libraries hold open
+EXAMPLES = """\
+examples:
+  {prog}
+  {prog} --host 0.0.0.0 --port 80 --workers 4
+  VAE_MODEL_STORE=my_models {prog}
+  VAE_MODEL_VERSION=1 VAE_LOG_FORMAT=json {prog}"""
 
 
 def main(arguments: list[str] | None = None, prog: str = "scripts/serve") -> int:
@@ -177,35 +184,30 @@ def _read(path: str) -> str:
         return ""
 
 
-def _at_least_one(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("there must be at least one worker")
-    return number
-
-
 def _exit(signum: int, frame: FrameType | None) -> NoReturn:
     """A stop that was asked for is a success: uvicorn, once it has shut down, raises the signal again."""
     sys.exit(0)
 
 
-def parser(prog: str) -> argparse.ArgumentParser:
+def parser(prog: str) -> Parser:
     """The command line, under the name it was called by."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=prog,
         description="Serve the newest version of the model store over HTTP. Settings are environment variables "
         "(VAE_MODEL_STORE, VAE_MODEL_VERSION, ...): see docs/settings.md.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        epilog=EXAMPLES.format(prog=prog),
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen at; 0.0.0.0 for all")
-    parser.add_argument("--port", type=int, default=8000)
+    parser.add_argument("--port", type=whole(0, 65535), default=8000, help="port to listen at; 0 for any free one")
     parser.add_argument(
         "--workers",
-        type=_at_least_one,
+        type=whole(1),
+        metavar="N",
         help=f"processes, each with its own copy of the model; by default one per core, at most {MOST_WORKERS}, as "
         "memory allows, and one where there is a GPU",
     )
     parser.add_argument("--access-log", action="store_true", help="log a line for every request")
+    parser.add_release()
     return parser
 
 

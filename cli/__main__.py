@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 
 from app.client import ClientError
+from app.command_line import Parser
 from app.errors import DigitVaeError
 from cli import completion, encode, generate, key, manifold, models, serve, train
 from cli.connection import OpenEngine
@@ -14,20 +14,22 @@ from cli.errors import CommandError, UsageError
 
 DESCRIPTION = "A variational autoencoder of handwritten digits: train it, serve it, and use it."
 EPILOG = """\
+encode, generate and manifold ask a running service (--url, or VAE_URL, or
+http://127.0.0.1:8000), or load the newest model themselves with --store.
+A service that asks for a key gets that of VAE_API_KEY, or --api-key.
+
+exit codes: 0 done; 1 failed, 2 the command line is wrong, both with one line
+on stderr; 130 interrupted (Ctrl-C)
+
 examples:
-  digit-vae serve                                  serve the newest model at http://127.0.0.1:8000
-  digit-vae encode seven.png                       where a picture lies in the latent space
-  digit-vae encode digits/ -o latents.csv          a folder, with sub-folders as labels
-  digit-vae generate --z 0,0 -o digit.png          the digit at a point
-  digit-vae manifold -o manifold.png               the notebook's figure
-  digit-vae train --preset notebook --data mnist   train, and publish the next version
-  digit-vae models list                            what is published
-  digit-vae key ci                                 a key for a service that asks its callers for one
-
-encode, generate and manifold ask a running service (--url, or VAE_URL, or http://127.0.0.1:8000), or load the
-newest model themselves with --store. A service that asks for a key gets that of VAE_API_KEY, or --api-key.
-
-exit codes: 0 done; 1 failed, with one line on stderr; 2 the command line is wrong; 130 interrupted (Ctrl-C)."""
+  digit-vae serve                           serve at http://127.0.0.1:8000
+  digit-vae encode seven.png                its place in the latent space
+  digit-vae encode digits/ -o latents.csv   a folder, sub-folders as labels
+  digit-vae generate --z 0,0 -o digit.png   the digit at a point
+  digit-vae manifold -o manifold.png        the notebook's figure
+  digit-vae train --store my_models         train, and publish a version
+  digit-vae models list                     what is published
+  digit-vae key ci                          a key that a service asks for"""
 COMMANDS = (serve, train, encode, generate, manifold, models, key, completion)
 
 
@@ -69,14 +71,10 @@ def main(arguments: list[str] | None = None, open_engine: OpenEngine | None = No
 PASSED_ON = {"serve": serve.run, "train": train.run}
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """The whole command line."""
-    root = argparse.ArgumentParser(
-        prog="digit-vae",
-        description=DESCRIPTION,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    root = Parser(prog="digit-vae", description=DESCRIPTION, epilog=EPILOG)
+    root.add_release()
     commands = root.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for command in COMMANDS:
         command.add(commands)

@@ -5,28 +5,29 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from app.command_line import Parser
 from cli.errors import CommandError
 
 SHELLS = ("bash", "zsh", "tcsh")
 EPILOG = """\
 examples:
-  eval "$(digit-vae completion bash)"                                        for this shell
-  digit-vae completion bash > ~/.local/share/bash-completion/completions/digit-vae
-  digit-vae completion zsh > ~/.zfunc/_digit-vae                             if ~/.zfunc is in $fpath"""
+  eval "$(digit-vae completion bash)"              for this shell
+  digit-vae completion zsh > ~/.zfunc/_digit-vae   if ~/.zfunc is in $fpath
+  digit-vae completion bash \\
+    > ~/.local/share/bash-completion/completions/digit-vae"""
 FILES = frozenset({"append", "files", "output", "z"})
 FOLDERS = frozenset({"store", "runs", "tensorboard"})
 
 
-def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add(commands: argparse._SubParsersAction[Parser]) -> None:
     """Add this command."""
     parser = commands.add_parser(
         "completion",
         help="a completion script for bash, zsh or tcsh",
         description="Print a completion script. Needs the package shtab.",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("shell", choices=SHELLS)
+    parser.add_argument("shell", choices=SHELLS, help="the shell that the script is for")
     parser.set_defaults(run=run)
 
 
@@ -36,11 +37,11 @@ def run(options: argparse.Namespace) -> int:
         import shtab
     except ImportError as exc:
         raise CommandError("Completion needs shtab: pip install shtab, or pip install 'digit-vae[cli]'.") from exc
-    print(shtab.complete(_whole(), options.shell))
+    print(shtab.complete(full_parser(), options.shell))
     return 0
 
 
-def _whole() -> argparse.ArgumentParser:
+def full_parser() -> Parser:
     """The command line with the options of `serve` and `train`, and with what completes to files."""
     from cli.__main__ import parser
     from cli.serve import parser as serve

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from app.client import AsyncClient, Retries
 from app.client.plan import DEFAULT_URL
-from cli.errors import CommandError
+from app.command_line import number, whole
+from cli.errors import CommandError, UsageError
 
 if TYPE_CHECKING:
     from app.engine import Engine
@@ -38,10 +39,13 @@ def add(parser: argparse.ArgumentParser) -> None:
     either.add_argument("--store", type=Path, metavar="DIR", help="use the model of this store, without a service")
     add_key(group)
     group.add_argument(
-        "--version", type=int, help="with --store: this version; by default $VAE_MODEL_VERSION, or the newest"
+        "--version",
+        type=whole(1),
+        metavar="N",
+        help="with --store: this version; by default $VAE_MODEL_VERSION, or what the store pins, or its newest",
     )
     group.add_argument(
-        "--timeout", type=float, default=30.0, metavar="SECONDS", help="longest wait for an answer (default: 30)"
+        "--timeout", type=number(0.001), default=30.0, metavar="SECONDS", help="longest wait for an answer"
     )
 
 
@@ -59,10 +63,10 @@ def use(options: argparse.Namespace, work: Callable[[AsyncClient], Awaitable[R]]
 
     Raises:
         ClientError, StoreError, EngineError: see the client and app.loading.load.
-        CommandError: the options contradict each other.
+        UsageError: the options contradict each other.
     """
     if options.version is not None and options.store is None:
-        raise CommandError("--version goes with --store: a running service has chosen its version.")
+        raise UsageError("--version goes with --store: a running service has chosen its version")
     opened = _in_process(options) if options.store is not None else _over_the_network(options)
 
     async def main() -> R:

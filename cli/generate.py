@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from app.client import AsyncClient, Generated
+from app.command_line import Parser, whole
 from app.images import contact_sheet, encode_png, enlarge
 from cli import connection, files
 from cli.errors import CommandError, UsageError
@@ -20,30 +21,33 @@ examples:
   digit-vae generate --z 0,0 -o digit.png
   digit-vae generate --z 0,0 --z -1,0.5 --scale 4 -o two.png
   digit-vae generate --sample 48 --seed 1 --columns 16 -o samples.png
-  digit-vae generate --sample 1000 -o digits.npy            uint8 (1000, 28, 28)
+  digit-vae generate --sample 1000 -o digits.npy   uint8 (1000, 28, 28)
   digit-vae encode --npy digits/ | digit-vae generate --z - -o again.png"""
 
 
-def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add(commands: argparse._SubParsersAction[Parser]) -> None:
     """Add this command."""
     parser = commands.add_parser(
         "generate",
         help="latent vectors, or draws, to digits",
         description="The digits at points of the latent space, or at draws from the prior, on one sheet.",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument(
         "--z", action="append", metavar="X,Y", help="a point; may be repeated; an .npy file (n, d); - for one on stdin"
     )
-    source.add_argument("--sample", type=int, metavar="N", help="draw N points from the prior N(0, I)")
-    parser.add_argument("--seed", type=int, help="with --sample: makes the draws repeatable")
+    source.add_argument("--sample", type=whole(1), metavar="N", help="draw N points from the prior N(0, I)")
+    parser.add_argument("--seed", type=whole(0, 2**64 - 1), help="with --sample: makes the draws repeatable")
     parser.add_argument(
-        "-o", "--output", default=files.STANDARD, metavar="FILE", help="a .png, or an .npy of the pixels; stdout: PNG"
+        "-o",
+        "--output",
+        default=files.STANDARD,
+        metavar="FILE",
+        help="a .png, or an .npy of the pixels; by default a PNG to standard output",
     )
-    parser.add_argument("--columns", type=int, help="digits in a row; by default about square")
-    parser.add_argument("--scale", type=int, default=1, help="pixels per pixel")
+    parser.add_argument("--columns", type=whole(1), metavar="N", help="digits in a row; by default about square")
+    parser.add_argument("--scale", type=whole(1), default=1, metavar="N", help="pixels per pixel")
     connection.add(parser)
     parser.set_defaults(run=run)
 
@@ -52,8 +56,6 @@ def run(options: argparse.Namespace) -> int:
     """Generate and write."""
     if options.seed is not None and options.sample is None:
         raise UsageError("--seed goes with --sample")
-    if options.scale < 1 or (options.columns is not None and options.columns < 1):
-        raise UsageError("--scale and --columns are at least 1")
     form = _form(options.output)
     files.check_output(options.output, binary=True)
     z = None if options.z is None else points(options.z)

@@ -5,25 +5,26 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from app.command_line import Parser
 from cli import files
 from cli.errors import UsageError
 
 EPILOG = """\
 examples:
-  digit-vae key ci                          both, as lines for the files .env of the caller and of the service
-  digit-vae key ci --append keys.txt        adds the hash to VAE_API_KEYS_FILE; prints only the key
+  digit-vae key ci                     the key and its hash, as lines of .env
+  digit-vae key ci --append keys.txt   adds the hash to VAE_API_KEYS_FILE
 
-The key is shown this once. The service never sees it before a call brings it: it keeps the SHA-256."""
+The key is shown this once. The service never sees it before a call brings it:
+it keeps the SHA-256."""
 
 
-def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add(commands: argparse._SubParsersAction[Parser]) -> None:
     """Add this command."""
     parser = commands.add_parser(
         "key",
         help="a new key for a service that asks for one",
         description="Make a random key of 256 bits. Nothing is sent anywhere.",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("name", help="whose it is: letters, digits, '.', '_' or '-'; shown in the service's log")
     parser.add_argument("--append", metavar="FILE", help="add the hash to this file instead of printing it")

@@ -6,7 +6,9 @@ import argparse
 import re
 
 from app.client import AsyncClient, Drawing
+from app.command_line import Parser, number, whole
 from cli import connection, files
+from cli.errors import UsageError
 
 EPILOG = """\
 examples:
@@ -15,20 +17,23 @@ examples:
   digit-vae manifold --store model_store --low 0.01 --high 0.99 > wide.png"""
 
 
-def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add(commands: argparse._SubParsersAction[Parser]) -> None:
     """Add this command."""
     parser = commands.add_parser(
         "manifold",
         help="the digits over the latent plane, as one picture",
         description="The digits over a square of the latent plane, at even quantiles of the prior.",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("-o", "--output", default=files.STANDARD, metavar="FILE", help="the PNG; by default stdout")
-    parser.add_argument("--n", type=int, default=15, help="digits along each side (default: 15)")
-    parser.add_argument("--scale", type=int, default=1, help="pixels per pixel (default: 1)")
-    parser.add_argument("--low", type=float, default=0.05, help="quantile at the left and the top (default: 0.05)")
-    parser.add_argument("--high", type=float, default=0.95, help="quantile at the right and the bottom (default: 0.95)")
+    parser.add_argument(
+        "-o", "--output", default=files.STANDARD, metavar="FILE", help="the PNG; by default standard output"
+    )
+    parser.add_argument("--n", type=whole(1), default=15, help="digits along each side")
+    parser.add_argument("--scale", type=whole(1), default=1, metavar="N", help="pixels per pixel")
+    parser.add_argument("--low", type=number(0, 1), default=0.05, metavar="P", help="quantile at the left and the top")
+    parser.add_argument(
+        "--high", type=number(0, 1), default=0.95, metavar="P", help="quantile at the right and the bottom"
+    )
     parser.add_argument(
         "--dims", type=_dims, default=(0, 1), metavar="I,J", help="the coordinates across and down (default: 0,1)"
     )
@@ -38,6 +43,8 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Draw and write."""
+    if not 0 < options.low < options.high < 1:
+        raise UsageError("--low must be less than --high, both between 0 and 1")
     files.check_output(options.output, binary=True)
 
     async def ask(client: AsyncClient) -> Drawing:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
+from app.command_line import Parser, whole
 from app.store import PIN, ModelStore, StoredVersion
 from cli import connection, files
 from cli.errors import CommandError
@@ -15,46 +17,71 @@ VARIABLE = "VAE_MODEL_VERSION"
 EPILOG = """\
 examples:
   digit-vae models list
-  digit-vae models show 1                   the manifest, as JSON
+  digit-vae models show 1             the manifest, as JSON
   digit-vae models show --url http://127.0.0.1:8000
-  digit-vae models verify                   every file of every version against its digest
-  digit-vae models pin 1 --in-store         running services change to it within seconds
-  digit-vae models unpin                    ... and back to the newest
-  digit-vae models pin 1 -o .env            docker compose reads it
-  eval "$(digit-vae models pin 1)"          for a service that this shell starts"""
+  digit-vae models verify             every file against its digest
+  digit-vae models pin 1 --in-store   services change to it within seconds
+  digit-vae models unpin              ... and back to the newest
+  digit-vae models pin 1 -o .env      docker compose reads it
+  eval "$(digit-vae models pin 1)"    for a service that this shell starts"""
+EXAMPLES = {
+    "list": ("digit-vae models list", "digit-vae models list --store my_models"),
+    "show": ("digit-vae models show", "digit-vae models show 1", "digit-vae models show --url http://127.0.0.1:8000"),
+    "verify": ("digit-vae models verify", "digit-vae models verify 1 --store my_models"),
+    "pin": (
+        "digit-vae models pin 1 --in-store   services change to it within seconds",
+        "digit-vae models pin 1 -o .env      docker compose reads it",
+        'eval "$(digit-vae models pin 1)"    for a service that this shell starts',
+    ),
+    "unpin": ("digit-vae models unpin", "digit-vae models unpin --store my_models"),
+}
 
 
-def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add(commands: argparse._SubParsersAction[Parser]) -> None:
     """Add this command and those below it."""
     parser = commands.add_parser(
         "models",
         help="list, show, verify and pin published versions",
         description="The versions of a model store, and its pin. No version is ever changed.",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
-    listing = actions.add_parser("list", help="a line for every version")
-    showing = actions.add_parser("show", help="the manifest of a version, as JSON")
-    verifying = actions.add_parser("verify", help="compare the files with their manifest")
-    pinning = actions.add_parser("pin", help=f"pin a version: in the store, or by the setting {VARIABLE}")
-    unpinning = actions.add_parser("unpin", help="take the store's pin away: the newest version is served again")
-    default = Path(os.environ.get("VAE_MODEL_STORE", "model_store"))
-    for each in (listing, verifying, pinning, unpinning):
-        each.add_argument("--store", type=Path, default=default, metavar="DIR", help=f"by default {default}")
-    showing.add_argument("version", nargs="?", type=int, help="the newest by default")
-    either = showing.add_mutually_exclusive_group()
-    either.add_argument("--store", type=Path, default=default, metavar="DIR", help=f"by default {default}")
-    either.add_argument("--url", help="ask a running service what it serves")
-    connection.add_key(showing)
-    verifying.add_argument("version", nargs="?", type=int, help="all of them by default")
-    pinning.add_argument("version", type=int)
+    _add(actions, "list", show_all, "a line for every version")
+    _add_show(_add(actions, "show", show, "the manifest of a version, as JSON"))
+    verifying = _add(actions, "verify", verify, "compare the files of versions with their manifests")
+    verifying.add_argument("version", nargs="?", type=whole(1), help="by default all of them")
+    pinning = _add(actions, "pin", pin, f"pin a version: in the store, or by the setting {VARIABLE}")
+    pinning.add_argument("version", type=whole(1), help="the version's number")
     where = pinning.add_mutually_exclusive_group()
     where.add_argument("-o", "--output", metavar="FILE", help="set it in this file of NAME=value lines, like .env")
     where.add_argument("--in-store", action="store_true", help="for all services of this store, also running ones")
-    actions_of = {listing: show_all, showing: show, verifying: verify, pinning: pin, unpinning: unpin}
-    for each, run in actions_of.items():
-        each.set_defaults(run=run)
+    _add(actions, "unpin", unpin, "take the store's pin away: the newest version is served again")
+
+
+def _add(
+    actions: argparse._SubParsersAction[Parser], name: str, run: Callable[[argparse.Namespace], int], does: str
+) -> Parser:
+    examples = "\n".join(f"  {each}" for each in EXAMPLES[name])
+    parser = actions.add_parser(
+        name, help=does, description=f"{does[0].upper()}{does[1:]}.", epilog=f"examples:\n{examples}"
+    )
+    parser.set_defaults(run=run)
+    if name != "show":
+        _add_store(parser)
+    return parser
+
+
+def _add_show(parser: Parser) -> None:
+    parser.add_argument("version", nargs="?", type=whole(1), help="by default the newest")
+    either = parser.add_mutually_exclusive_group()
+    _add_store(either)
+    either.add_argument("--url", help="ask a running service what it serves")
+    connection.add_key(parser)
+
+
+def _add_store(parser: argparse._ActionsContainer) -> None:
+    default = Path(os.environ.get("VAE_MODEL_STORE", "model_store"))
+    parser.add_argument("--store", type=Path, default=default, metavar="DIR", help="the model store")
 
 
 def show_all(options: argparse.Namespace) -> int:

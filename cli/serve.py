@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 
+from app.command_line import Parser
+
 PROG = "digit-vae serve"
 
 
-def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add(commands: argparse._SubParsersAction[Parser]) -> None:
     """Add this command's line of help; what follows it is read by app.serve."""
     commands.add_parser("serve", help="serve the newest model over HTTP; takes the options of scripts/serve")
 
@@ -19,7 +21,7 @@ def run(arguments: list[str]) -> int:
     return main(arguments, PROG)
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """The options, for completion."""
     from app.serve import parser
 

@@ -6,12 +6,14 @@ import argparse
 import sys
 from importlib.util import find_spec
 
+from app.command_line import Parser
+
 PROG = "digit-vae train"
 NEEDED = ("matplotlib", "mlxtend", "rich", "sklearn", "tensorflow")
-ASKING = frozenset({"-h", "--help"})
+ASKING = frozenset({"-h", "--help", "--version"})
 
 
-def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add(commands: argparse._SubParsersAction[Parser]) -> None:
     """Add this command's line of help; what follows it is read by training."""
     commands.add_parser("train", help="train and publish; takes the options of python -m training")
 
@@ -31,7 +33,7 @@ def run(arguments: list[str]) -> int:
     return main(arguments, PROG)
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """The options, for completion."""
     from training.__main__ import parser
 

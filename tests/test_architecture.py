@@ -15,8 +15,9 @@ MODULES = sorted(path for part in ("app", "cli", "training") for path in (ROOT /
 # What each layer of app may see of app; whoever is not listed here may see errors and images only.
 ALLOWED = {
     "app.main": {"*"},
-    "app.serve": {"app.announcement", "app.bounded_protocol", "app.connections", "app.departure", "app.logs",
-                  "app.settings", "app.store", "app.supervisor", "app.errors"},
+    "app.serve": {"app.announcement", "app.bounded_protocol", "app.command_line", "app.connections", "app.departure",
+                  "app.logs", "app.settings", "app.store", "app.supervisor", "app.errors"},
+    "app.command_line": {"app.release"},
     "app.supervisor": {"app.announcement"},
     "app.application": {"app.at_once", "app.service"},
     "app.lifespan": {"app.application", "app.batch_spans", "app.batching", "app.departure", "app.loading", "app.memory",
@@ -65,9 +66,10 @@ ALLOWED = {
 }  # fmt: skip
 DEFAULT = {"app.errors", "app.images"}
 # The command line stands above both programs; only it may see them together.
-CLI = {"app.client", "app.engine", "app.errors", "app.images", "app.keys", "app.main", "app.serve", "app.settings",
-       "app.store", "cli", "training.__main__"}  # fmt: skip
-TRAINING = {"app.store", "app.images", "app.manifold", "app.errors", "app.manifest", "app.preparation"}
+CLI = {"app.client", "app.command_line", "app.engine", "app.errors", "app.images", "app.keys", "app.main", "app.serve",
+       "app.settings", "app.store", "cli", "training.__main__"}  # fmt: skip
+TRAINING = {"app.command_line", "app.errors", "app.images", "app.manifest", "app.manifold", "app.native_log",
+            "app.preparation", "app.store"}  # fmt: skip
 
 
 def name_of(path: Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import signal
 import sys
@@ -12,6 +13,7 @@ from typing import Any, NoReturn
 
 from pydantic import ValidationError
 
+from app.command_line import Parser, number, whole
 from app.errors import DigitVaeError
 from training.config import PRESETS, Config
 
@@ -19,23 +21,40 @@ NUMBERS = {
     **dict.fromkeys(("limit", "epochs", "batch_size", "latent_dim", "seed"), int),
     **dict.fromkeys(("learning_rate", "warp"), float),
 }
+EXAMPLES = """\
+examples:
+  {prog} --data mnist-5k --store my_models   a store of its own
+  {prog} --preset best --data mnist          the strongest preset
+  {prog} --data pictures/ --size 32          a folder of pictures
+  {prog} --preset best --resume              goes on after Ctrl-C
+  {prog} evaluate --version 1                measures it again"""
+EVALUATE_EXAMPLES = """\
+examples:
+  {prog}
+  {prog} --version 1 --data mnist
+  {prog} --data mnist-5k --store my_models"""
 
 
 def main(arguments: list[str] | None = None, prog: str = "python -m training") -> int:
-    """Train and publish, or evaluate; 0 if that was done, 1 with one line on stderr if not, 130 if interrupted."""
+    """Train and publish, or evaluate; 0 if that was done, 1 with one line on stderr if not, 130 if interrupted.
+
+    Raises:
+        SystemExit: with 2 for a wrong command line, with 0 for --help and --version.
+    """
     given = sys.argv[1:] if arguments is None else arguments
     evaluating = given[:1] == ["evaluate"]
-    options = _evaluate_parser(prog).parse_args(given[1:]) if evaluating else parser(prog).parse_args(given)
+    understood = _evaluate_parser(prog) if evaluating else parser(prog)
+    options = understood.parse_args(given[1:] if evaluating else given)
+    config = None if evaluating else _config(options, understood)
     signal.signal(signal.SIGTERM, _interrupt)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    if os.environ.get("VAE_LOG_LEVEL") == "DEBUG":  # as the service reads it
+        logging.basicConfig(format="%(message)s")
+        logging.getLogger("app").setLevel(logging.DEBUG)
     try:
-        _evaluate(options) if evaluating else _train(options)
+        _train(options, config) if config else _evaluate(options)
     except DigitVaeError as exc:
         print(f"error: {exc.detail}", file=sys.stderr)
-        return 1
-    except ValidationError as exc:
-        first = exc.errors()[0]
-        print(f"error: --{'-'.join(map(str, first['loc'])).replace('_', '-')}: {first['msg']}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("\nstopped: nothing was published" + ("" if evaluating else "; --resume goes on"), file=sys.stderr)
@@ -43,15 +62,14 @@ def main(arguments: list[str] | None = None, prog: str = "python -m training") -
     return 0
 
 
-def _train(options: argparse.Namespace) -> None:
-    config = _config(options)
+def _train(options: argparse.Namespace, config: Config) -> None:
     # Heavy imports come after the command line is understood, so that --help and a typing error answer at once.
     from rich.console import Console
 
     from training.command import Job, train_and_publish
 
     job = Job(options.store, options.runs, options.resume, options.save_every, options.size, options.tensorboard)
-    train_and_publish(config, job, Console(quiet=options.quiet, soft_wrap=True))
+    train_and_publish(config, job, Console(quiet=options.quiet, soft_wrap=True, highlight=False))
 
 
 def _evaluate(options: argparse.Namespace) -> None:
@@ -59,62 +77,85 @@ def _evaluate(options: argparse.Namespace) -> None:
 
     from training.command import Job, measure
 
-    console = Console(stderr=True, soft_wrap=True)
+    console = Console(stderr=True, soft_wrap=True, highlight=False)
     job = Job(options.store, options.runs, size=options.size)
     measure(options.version, options.data, options.seed, job, console)
 
 
-def _config(options: argparse.Namespace) -> Config:
+def _config(options: argparse.Namespace, parser: Parser) -> Config:
+    """The preset with what the options change; a value that is out of range is an error of the command line."""
     changed: dict[str, Any] = {name: getattr(options, name) for name in NUMBERS if hasattr(options, name)}
-    return Config.model_validate({**PRESETS[options.preset].model_dump(), "data": options.data, **changed})
+    try:
+        return Config.model_validate({**PRESETS[options.preset].model_dump(), "data": options.data, **changed})
+    except ValidationError as exc:
+        first = exc.errors()[0]
+        name = "-".join(map(str, first["loc"])).replace("_", "-")
+        parser.error(f"argument --{name}: {first['msg']}")
 
 
-def parser(prog: str) -> argparse.ArgumentParser:
+def parser(prog: str) -> Parser:
     """The command line, under the name it was called by."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=prog,
         description="Train a variational autoencoder on digits and publish it to the model store. "
         f"`{prog} evaluate` measures a published version.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        epilog=EXAMPLES.format(prog=prog),
     )
     parser.add_argument("--preset", choices=PRESETS, default="notebook", help="where the values below start from")
     _add_places(parser)
     for name, kind in NUMBERS.items():
-        described = Config.model_fields[name].description
-        parser.add_argument(f"--{name.replace('_', '-')}", type=kind, default=argparse.SUPPRESS, help=described)
+        option = f"--{name.replace('_', '-')}"
+        parser.add_argument(option, type=kind, default=argparse.SUPPRESS, metavar="N", help=_described(name))
     parser.add_argument("--resume", action="store_true", help="go on where the same run was interrupted")
     parser.add_argument(
-        "--save-every", type=float, default=60.0, metavar="SECONDS", help="how often the run's state is saved"
+        "--save-every", type=number(0), default=60.0, metavar="SECONDS", help="how often the run's state is saved"
     )
     parser.add_argument("--tensorboard", type=Path, metavar="DIR", help="write TensorBoard logs there")
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
+    parser.add_release()
     return parser
 
 
-def _evaluate_parser(prog: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog=f"{prog} evaluate",
+def _described(name: str) -> str:
+    """Help for a field of the configuration, whose default is each preset's own."""
+    text = Config.model_fields[name].description or ""
+    usual = getattr(PRESETS["notebook"], name)
+    return f"{text[0].lower()}{text[1:].rstrip('.')} (default: the preset's; of notebook {usual})"
+
+
+def _evaluate_parser(prog: str) -> Parser:
+    prog = f"{prog} evaluate"
+    parser = Parser(
+        prog=prog,
         description="Measure a published version again; the measures are printed as JSON.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        epilog=EVALUATE_EXAMPLES.format(prog=prog),
     )
-    parser.add_argument("--version", type=int, help="the version; the newest by default")
-    parser.add_argument("--seed", type=int, help="of the draws; by default the seed it was trained with")
+    parser.add_argument("--version", type=whole(1), metavar="N", help="the version; by default the newest")
+    parser.add_argument(
+        "--seed", type=whole(0, 2**31 - 1), metavar="N", help="of the draws; by default the seed it was trained with"
+    )
     _add_places(parser)
     return parser
 
 
-def _add_places(parser: argparse.ArgumentParser) -> None:
+def _add_places(parser: Parser) -> None:
     parser.add_argument(
         "--data",
         default="mnist",
         help="mnist, mnist-5k (needs no download), an .npz in Keras' layout, a folder of IDX files, or a folder of "
         "pictures, with one sub-folder per class or with none",
     )
-    parser.add_argument("--store", type=Path, default=Path("model_store"), help="the model store")
+    parser.add_argument("--store", type=Path, default=Path("model_store"), metavar="DIR", help="the model store")
     parser.add_argument(
-        "--runs", type=Path, default=Path("runs"), help="where unfinished runs and prepared pictures are kept"
+        "--runs",
+        type=Path,
+        default=Path("runs"),
+        metavar="DIR",
+        help="where unfinished runs and prepared pictures are kept",
     )
-    parser.add_argument("--size", type=int, default=28, help="pixels of a side that pictures of a folder are made")
+    parser.add_argument(
+        "--size", type=whole(1), default=28, metavar="N", help="pixels of a side that pictures of a folder are made"
+    )
 
 
 def _interrupt(signum: int, frame: FrameType | None) -> NoReturn:

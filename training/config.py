@@ -35,7 +35,7 @@ class Config(BaseModel):
     initial_log_var: float | None = Field(None, description="Where z_log_var starts; by default wherever it falls.")
 
     optimizer: Literal["rmsprop", "adamw"] = "rmsprop"
-    learning_rate: float = Field(1e-3, gt=0, description="Its highest value.")
+    learning_rate: float = Field(1e-3, gt=0, description="Peak learning rate.")
     warmup_epochs: float = Field(0.0, ge=0, description="Epochs in which it rises from 0; then it falls as a cosine.")
     weight_decay: float = Field(0.0, ge=0, description="Of the kernels, times the learning rate.")
     average: float = Field(0.0, ge=0, lt=1, description="Decay of the running mean of the weights that is published.")

@@ -256,14 +256,15 @@ def test_the_address_may_come_from_the_environment(url, digit, tmp_path, monkeyp
 
 def test_a_version_goes_with_a_store(url, shared, digit, tmp_path, capsys):
     (tmp_path / "a.png").write_bytes(file_of(digit))
-    assert main(["encode", str(tmp_path / "a.png"), "--url", url, "--version", "1"]) == 1
-    assert "--version goes with --store" in capsys.readouterr().err
+    for wrong in (["--url", url, "--version", "1"], ["--store", str(shared), "--version", "0"]):
+        with pytest.raises(SystemExit) as left:
+            main(["encode", str(tmp_path / "a.png"), *wrong])
+        assert left.value.code == 2
+        assert "--version" in capsys.readouterr().err
     assert main(["encode", str(tmp_path / "a.png"), "--store", str(shared), "--version", "9"]) == 1
     assert "Version 9 is not in" in capsys.readouterr().err
     assert main(["encode", str(tmp_path / "a.png"), "--store", str(tmp_path)]) == 1
     assert "No version is published" in capsys.readouterr().err
-    assert main(["encode", str(tmp_path / "a.png"), "--store", str(shared), "--version", "0"]) == 1
-    assert "model_version" in capsys.readouterr().err
 
 
 def test_the_store_is_used_in_the_version_that_is_pinned(store, digit, tmp_path, monkeypatch):

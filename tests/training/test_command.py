@@ -15,6 +15,7 @@ import pytest
 
 from app.store import ModelStore
 from tests.forked import Forked
+from training.__main__ import main
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -53,12 +54,28 @@ def test_bad_data_and_a_bad_store_are_one_line(tmp_path):
         (("--data", tmp_path / "missing.npz"), "There is no data set"),
         (("--data", saved(tmp_path / "a.npz", y_train=None)), "lacks y_train"),
         (("--data", saved(tmp_path / "b.npz", x_train=np.zeros((40, 784), np.uint8))), "n, height, width"),
-        (("--data", saved(tmp_path / "c.npz"), "--batch-size", 0), "batch-size"),
     ]
     for arguments, words in cases:
         assert words in failure(*arguments, "--store", store)
     assert ModelStore(store).versions() == []
     assert "cannot be written" in failure("--data", "mnist-5k", "--store", tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--epochs", "0"), ("--epochs", "many"), ("--batch-size", "0"), ("--limit", "-1"), ("--seed", "-1"),
+        ("--learning-rate", "0"), ("--warp", "4"), ("--latent-dim", "1000"), ("--save-every", "-1"), ("--size", "0"),
+    ],
+)  # fmt: skip
+def test_a_value_out_of_range_is_an_error_of_the_command_line(option, value, tmp_path, capsys):
+    with pytest.raises(SystemExit) as left:
+        main([option, value, "--store", str(tmp_path / "store")])
+    assert left.value.code == 2
+    shown = capsys.readouterr().err
+    assert shown.startswith(f"error: argument {option}: ")
+    assert len(shown.splitlines()) == 1
+    assert not (tmp_path / "store").exists()
 
 
 @pytest.mark.slow

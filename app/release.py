@@ -1,0 +1,13 @@
+"""Which release of digit-vae runs; pyproject.toml says it."""
+
+from __future__ import annotations
+
+from importlib import metadata
+
+
+def release() -> str:
+    """The release, such as 0.1.0; 0 for a checkout that is not installed."""
+    try:
+        return metadata.version("digit-vae")
+    except metadata.PackageNotFoundError:
+        return "0"

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 
+from app.manifest import Manifest
 from app.store import ModelStore
 from training import devices, progress, tensorboard
 from training.config import Config
 from training.data import DataSet, Preparing, load
+from training.devices import Devices
 from training.errors import TrainingError
-from training.evaluate import evaluate
-from training.export import export
-from training.publish import check_writable
+from training.evaluate import SAMPLES, evaluate
+from training.export import PARTS, export
+from training.model import summary
+from training.progress import say
+from training.publish import check_writable, next_version
 from training.savedmodels import read_version
 from training.state import StateFile
-from training.train import Keeping, train
+from training.succession import Succession
+from training.train import Keeping, Progress, Trained, train
 
 
 @dataclass(frozen=True)
@@ -44,30 +50,51 @@ def train_and_publish(config: Config, job: Job, console: Console) -> None:
         return
     check_writable(job.store)
     data = _load(config.data, job, console)
-    if devices.hosts() > 1:
-        console.print(f"waiting until all {devices.hosts()} hosts are there", highlight=False)
-    where = devices.choose()
-    if where.count > 1:
-        console.print(f"{where.count} devices on {where.hosts} hosts", highlight=False)
+    for text in Succession.of(job.store).foretold(next_version(job.store)):
+        say(console, text)
     state = StateFile.of(config, data, job.runs)
     if job.resume and not state.path.exists():
-        console.print("no state of this run was saved: it begins anew", highlight=False)
-    with progress.training(console, config.epochs) as tell, tensorboard.logging(job.tensorboard) as log:
-        keeping = Keeping(state, job.save_every_s, job.resume)
-        trained = train(config, data, lambda stand: (tell(stand), log(stand))[0], keeping, where)
-    for model in (trained.model.encoder, trained.model.generator):
-        model.summary(print_fn=lambda text: console.print(text, highlight=False, markup=False))
-    console.print("measuring on the test images, exporting, comparing the export with the trained model ...")
-    with progress.counting(console, "measuring", "%") as count:
-        manifest = export(trained, data, job.store, lambda share: count(round(100 * share), 100))
+        say(console, "no state of this run was saved: it begins anew")
+    trained = _train(config, data, job, state, console)
+    say(console, f"measuring with {SAMPLES} draws of z for each test image, exporting, reporting ...")
+    before = Succession.of(job.store)
+    with progress.estimating(console, *PARTS) as tell:
+        manifest = export(trained, data, job.store, tell)
     state.remove()
-    console.print(f"published version {manifest.version} in {job.store}: {told(manifest.measures)}", highlight=False)
-    console.print(f"report: {job.store / 'reports' / str(manifest.version) / 'report.html'}", highlight=False)
+    for text in (*told(manifest, job.store), *before.told(manifest)):
+        say(console, text)
+
+
+def _train(config: Config, data: DataSet, job: Job, state: StateFile, console: Console) -> Trained:
+    """Train and tell of it."""
+    where = _devices(console)
+    keeping = Keeping(state, job.save_every_s, job.resume)
+    with progress.training(console, config.epochs) as tell, tensorboard.logging(job.tensorboard) as log:
+
+        def tell_all(stand: Progress) -> None:
+            if stand.model:
+                for text in summary(stand.model, config, data.image_shape):
+                    say(console, text)
+            tell(stand)
+            log(stand)
+
+        return train(config, data, tell_all, keeping, where)
+
+
+def _devices(console: Console) -> Devices:
+    devices.import_tensorflow()
+    if devices.hosts() > 1:
+        say(console, f"waiting until all {devices.hosts()} hosts are there")
+    where = devices.choose()
+    if where.count > 1:
+        say(console, f"{where.count} devices on {where.hosts} hosts")
+    return where
 
 
 def _take_part(config: Config, job: Job) -> None:
     """Compute what the chief does, and leave it to the chief to tell, save and publish."""
     data = _load(config.data, job, Console(quiet=True))
+    devices.import_tensorflow()
     where = devices.choose()
     train(config, data, keeping=Keeping(StateFile.of(config, data, job.runs), resume=job.resume), devices=where)
 
@@ -85,14 +112,14 @@ def measure(version: int | None, name: str, seed: int | None, job: Job, console:
     data = _load(name, job, console)
     if data.image_shape != manifest.image_shape:
         raise TrainingError(f"Version {stored.version} has images of {manifest.image_shape}, not {data.image_shape}.")
-    limit = manifest.training.get("limit")
-    with progress.counting(console, "measuring", "%") as count:
+    devices.import_tensorflow()
+    with progress.estimating(console, PARTS[0]) as tell:
         measures = evaluate(
             read_version(stored),
             data,
             manifest.seed if seed is None else seed,
-            limit,
-            lambda share: count(round(100 * share), 100),
+            manifest.training.get("limit"),
+            functools.partial(tell, PARTS[0]),
         )
     print(json.dumps({"version": stored.version, "data": data.record.model_dump(), "measures": measures}, indent=2))
     return measures
@@ -102,15 +129,19 @@ def _load(name: str, job: Job, console: Console) -> DataSet:
     with progress.counting(console, "preparing pictures", "pictures") as count:
         data = load(name, Preparing(job.size, job.runs, count))
     height, width = data.image_shape
-    text = f"{data.name}: {len(data.x_train):,} training and {len(data.x_test):,} test images of {height}x{width}"
-    console.print(text, highlight=False)
+    images = f"{len(data.x_train):,} training and {len(data.x_test):,} test images of {height}x{width}"
+    say(console, f"{data.name}: {images}")
     return data
 
 
-def told(measures: dict[str, float]) -> str:
-    """The measures in a sentence."""
-    text = (
-        f"test loss {measures['test_loss']:.2f} nats per image (cross-entropy {measures['test_xent']:.2f} "
-        f"+ KL {measures['test_kl']:.2f}), NLL at most {measures['nll']:.2f}"
-    )
-    return text + (f", 10-NN accuracy {measures['knn_accuracy']:.3f}" if "knn_accuracy" in measures else "")
+def told(manifest: Manifest, store: Path) -> list[str]:
+    """What was published, and how good it is."""
+    measures = manifest.measures
+    accuracy = f", 10-NN accuracy {measures['knn_accuracy']:.3f}" if "knn_accuracy" in measures else ""
+    return [
+        f"published version {manifest.version} in {store}",
+        f"test loss {measures['test_loss']:.2f} nats per image = cross-entropy {measures['test_xent']:.2f} "
+        f"+ KL {measures['test_kl']:.2f}",
+        f"NLL at most {measures['nll']:.2f}{accuracy}",
+        f"report: {store / 'reports' / str(manifest.version) / 'report.html'}",
+    ]

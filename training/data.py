@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from app.images import ByteArray
 from app.manifest import DataRecord
+from training import devices
 from training.errors import DataError
 
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")
@@ -109,6 +110,7 @@ def load(name: str, preparing: Preparing | None = None) -> DataSet:
 def _mnist() -> DataSet:
     if path := os.environ.get("VAE_MNIST"):
         return _from_npz(Path(path)).recognised()
+    devices.import_tensorflow()
     import keras
 
     try:

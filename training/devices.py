@@ -11,11 +11,13 @@ import hashlib
 import json
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
+from app import native_log
 from training.errors import TrainingError
 
 
@@ -119,6 +121,19 @@ def is_chief() -> bool:
     """
     cluster, kind, number = _cluster()
     return not cluster or kind == "chief" or (number == 0 and "chief" not in cluster)
+
+
+def import_tensorflow() -> None:
+    """Import TensorFlow and have it find its devices, its native messages kept apart.
+
+    To be called before anything else imports it or Keras; afterwards it does nothing.
+    """
+    if {"tensorflow", "keras"} & sys.modules.keys():
+        return
+    with native_log.held():
+        import tensorflow as tf
+
+        tf.config.list_physical_devices()
 
 
 def choose() -> Devices:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import platform
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -19,11 +20,12 @@ from training.publish import REPORT, publish
 from training.report import write_report
 from training.train import Trained
 
+PARTS = ("measuring", "exporting", "reporting")
 PROBES = 32  # test images that the export is compared on
 
 
 def export(
-    trained: Trained, data: DataSet, store: Path, tell: Callable[[float], None] = lambda share: None
+    trained: Trained, data: DataSet, store: Path, tell: Callable[[str, float], None] = lambda part, share: None
 ) -> Manifest:
     """Publish a trained model.
 
@@ -31,7 +33,7 @@ def export(
         trained: the run.
         data: what it was trained on.
         store: the model store.
-        tell: told the share of the measuring done, 0 to 1, which is most of the time.
+        tell: told the part of the work that is under way, one of `PARTS`, and the share of it that is done, 0 to 1.
 
     Returns:
         The manifest of the new version.
@@ -41,12 +43,15 @@ def export(
             version has become visible.
     """
     config = trained.config
-    measures = evaluate(trained.model, data, config.seed, config.limit, tell)
+    measuring, exporting, reporting = PARTS
+    measures = evaluate(trained.model, data, config.seed, config.limit, functools.partial(tell, measuring))
     manifests: list[Manifest] = []
 
     def stage(folder: Path) -> None:
+        tell(exporting, 0.0)
         savedmodels.save(trained.model, data.image_shape, config.latent_dim, folder)
         savedmodels.compare(trained.model, np.float32(1 / 255) * data.x_test[:PROBES], folder)
+        tell(reporting, 0.0)
         write_report(trained, data, folder / REPORT)
         write_page(config, data, measures, folder / REPORT)
 

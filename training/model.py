@@ -43,6 +43,18 @@ def build(config: Config, image_shape: tuple[int, int]) -> Autoencoder:
     return Autoencoder(_encoder(config, image_shape), *_generator(config, image_shape))
 
 
+def summary(model: Autoencoder, config: Config, image_shape: tuple[int, int]) -> tuple[str, str]:
+    """The two halves in a line each: the units of their layers, and their weights."""
+    d, pixels = config.latent_dim, image_shape[0] * image_shape[1]
+    features = [2 * config.fourier_features] if config.fourier_features else []
+    encoder = [pixels, *config.encoder_units, f"{d}+{d}"]
+    generator = [d, *features, *config.generator_units, pixels]
+    return (
+        f"encoder:   {'-'.join(map(str, encoder))} units, {model.encoder.count_params():,} parameters",
+        f"generator: {'-'.join(map(str, generator))} units, {model.generator.count_params():,} parameters",
+    )
+
+
 def _encoder(config: Config, image_shape: tuple[int, int]) -> Any:
     import keras
 

@@ -90,6 +90,7 @@ def _prepare_all(found: list[Picture], kept: Path, preparing: Preparing) -> None
     waiting = kept.with_suffix(".tmp")
     shape = (len(found), preparing.size, preparing.size)
     pixels = np.lib.format.open_memmap(waiting, "w+", np.uint8, shape)
+    preparing.tell(0, len(found))
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for start in range(0, len(found), GROUP):
             group = found[start : start + GROUP]

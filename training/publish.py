@@ -67,7 +67,7 @@ def publish(store: Path, stage: Callable[[Path], None], describe: Callable[[int,
 
 
 def _commit(store: Path, staging: Path, describe: Callable[[int, list[StoredFile]], Manifest]) -> int:
-    version = _next_version(store)
+    version = next_version(store)
     files = [
         StoredFile(
             path=f"{part}/{version}/{path.relative_to(staging / part).as_posix()}",
@@ -102,8 +102,8 @@ def _commit(store: Path, staging: Path, describe: Callable[[int, list[StoredFile
     return version
 
 
-def _next_version(store: Path) -> int:
-    """One more than any number in use, even by folders that a killed publish left behind."""
+def next_version(store: Path) -> int:
+    """The number of the version to be published: one more than any in use, even by folders of a killed publish."""
     names = [path.stem for part in (*PARTS, REPORT, "manifests") for path in (store / part).glob("*")]
     return 1 + max((int(name) for name in names if name.isascii() and name.isdigit()), default=0)
 

@@ -28,13 +28,14 @@ STRETCH = 50  # steps of one graph call: a second or less, so that progress show
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a run stands, told after every stretch of steps."""
+    """Where a run stands, told before the first step and after every stretch of steps."""
 
     step: int
     steps: int
     running: Losses  # means of the current epoch so far
     finished: Epoch | None = None  # the epoch that this stretch ended
     warning: str = ""
+    model: Autoencoder | None = None  # before the first step, and only then
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ def train(
     Args:
         config: the run; `limit` is applied here.
         data: validation uses all of its test images and never changes the weights.
-        tell: called after every stretch of steps; an exception from it ends the run.
+        tell: called before the first step and after every stretch of steps; an exception from it ends the run.
         keeping: where and how often the state is saved; never by default. With several hosts the chief saves it and
             all go on from it.
         devices: where it runs; by default on the one device that TensorFlow chooses.
@@ -84,6 +85,7 @@ def train(
         run = _Run(config, data, tell, keeping, devices)
         run.resume()
         run.agree()
+        run.begin()
         while run.position.epoch < config.epochs:
             run.stretch()
     run.save()  # a publish that fails afterwards can be tried again without training again
@@ -139,6 +141,18 @@ class _Run:
                 "on with an interrupted run, one folder of --runs that they share."
             )
 
+    def begin(self) -> None:
+        """Tell what is about to be trained, and from which step to which."""
+        at = self.position
+        running = at.total.over(at.batch) if at.batch else NOTHING
+        self.tell(Progress(self._step(), self._steps(), running, model=self.published))
+
+    def _step(self) -> int:
+        return self.position.epoch * self.per_epoch + self.position.batch
+
+    def _steps(self) -> int:
+        return self.config.epochs * self.per_epoch
+
     def result(self) -> Autoencoder:
         """The model to publish, on one device."""
         if not self.devices.strategy:
@@ -164,10 +178,9 @@ class _Run:
             finished = self._finish_epoch(running)
         else:
             self.position = Position(at.epoch, at.batch + count, total, at.history)
-        step = self.position.epoch * self.per_epoch + self.position.batch
         due = time.monotonic() - self.saved_at >= (self.keeping.every_s if self.keeping else math.inf)
         warning = self.save() if due else ""
-        self.tell(Progress(step, self.config.epochs * self.per_epoch, running, finished, warning))
+        self.tell(Progress(self._step(), self._steps(), running, finished, warning))
 
     def _finish_epoch(self, running: Losses) -> Epoch:
         epoch, history = self.position.epoch, self.position.history

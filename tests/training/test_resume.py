@@ -131,8 +131,10 @@ def test_a_state_that_cannot_be_saved_is_a_warning_and_keeps_the_one_before(digi
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
-        train(CONFIG, digits, lambda progress: warnings.append(progress.warning), Keeping(file, 0.0))
-    assert all("No space left" in warning for warning in warnings)
+        train(CONFIG, digits, lambda progress: warnings.append((progress.step, progress.warning)), Keeping(file, 0.0))
+    assert warnings.pop(0) == (0, "")  # before the first step
+    assert len(warnings) == 2
+    assert all("No space left" in warning for _, warning in warnings)
     assert file.path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [file.path]
 

@@ -167,7 +167,9 @@ def test_training_lowers_the_loss_and_tells_of_every_step(digits):
     assert trained.history[-1].validation.loss < trained.history[0].validation.loss < 500
     for row in trained.history:
         assert row.train.loss == pytest.approx(row.train.xent + row.train.kl)
-    assert told[-1].step == told[-1].steps == 90
+    assert (told[0].step, told[0].steps, told[0].model) == (0, 90, trained.model)  # before the first step
+    assert [stand.step for stand in told[1:]] == [30, 60, 90]
+    assert told[-1].steps == 90
     assert [stand.finished.epoch for stand in told if stand.finished] == [1, 2, 3]
 
 

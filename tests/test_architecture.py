@@ -107,6 +107,15 @@ def test_imports_point_one_way(path):
         assert "tensorflow" not in {each.split(".")[0] for each in seen}
 
 
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_no_graph_depends_on_a_translation_of_python(path):
+    """AutoGraph translates another way, or not at all, with another Python or other filters of warnings."""
+    nodes = list(ast.walk(ast.parse(path.read_text())))
+    graphs = {node for node in nodes if isinstance(node, ast.Attribute) and ast.unparse(node) == "tf.function"}
+    calls = [node for node in nodes if isinstance(node, ast.Call)]
+    assert graphs <= {call.func for call in calls if "autograph=False" in map(ast.unparse, call.keywords)}
+
+
 ENTRANCES = ["app.main", "app.savedmodel", "training.__main__", "training.train", "cli.__main__"]
 
 

@@ -82,7 +82,7 @@ class Devices:
 
         said = tf.constant(list(hashlib.sha256(text.encode()).digest()[:16]), tf.int32)[tf.newaxis]
 
-        @tf.function
+        @tf.function(autograph=False)
         def gathered() -> Any:
             return self.strategy.gather(self.strategy.run(lambda: tf.identity(said)), axis=0)
 

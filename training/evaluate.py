@@ -78,7 +78,7 @@ def importance_weighted_nll(
     """
     import tensorflow as tf
 
-    bound = tf.function(_importance_bound, jit_compile=True, reduce_retracing=True)
+    bound = tf.function(_importance_bound, jit_compile=True, reduce_retracing=True, autograph=False)
     total, chunk = 0.0, 50
     for start in range(0, len(images), chunk):
         batch = tf.constant(images[start : start + chunk])

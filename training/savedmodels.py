@@ -36,21 +36,21 @@ def save(model: Autoencoder, image_shape: tuple[int, int], latent_dim: int, fold
     z = tf.TensorSpec((None, latent_dim), tf.float32, "z")
 
     class Encoder(tf.Module):
-        @tf.function(input_signature=[image])
+        @tf.function(input_signature=[image], autograph=False)
         def encode(self, image: Any) -> dict[str, Any]:
             z_mean, z_log_var = model.encoder(image)
             return {"z_mean": z_mean, "z_log_var": z_log_var}
 
     class Generator(tf.Module):
-        @tf.function(input_signature=[z])
+        @tf.function(input_signature=[z], autograph=False)
         def generate(self, z: Any) -> dict[str, Any]:
             return {"image": model.generator(z)}
 
-        @tf.function(input_signature=[z])
+        @tf.function(input_signature=[z], autograph=False)
         def render(self, z: Any) -> dict[str, Any]:
             return {"image": tf.cast(tf.round(model.generator(z) * 255), tf.uint8)}
 
-        @tf.function(input_signature=[z])
+        @tf.function(input_signature=[z], autograph=False)
         def logits(self, z: Any) -> dict[str, Any]:
             return {"logits": model.logits(z)}
 

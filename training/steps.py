@@ -2,6 +2,8 @@
 
 train.py feeds it the bytes of a stretch at a time; no Python runs between the steps of a stretch. On several devices
 XLA compiles what each computes alone, its gradients; Keras' optimizer sums them over the devices and takes the step.
+Loops are operations of the graph, and AutoGraph is off throughout training: where it cannot translate Python, because a
+warning is an error for instance, it builds another graph without a word.
 """
 
 from __future__ import annotations
@@ -86,14 +88,17 @@ class Steps:
     def _compile(self) -> Callable[..., Any]:
         import tensorflow as tf
 
-        step = self._shared_step() if self._devices.strategy else tf.function(self._step, jit_compile=True)
+        alone = tf.function(self._step, jit_compile=True, autograph=False)
+        step = self._shared_step() if self._devices.strategy else alone
 
-        @tf.function(reduce_retracing=True)
+        @tf.function(reduce_retracing=True, autograph=False)
         def run(batches: Any, epoch: Any, first: Any) -> Any:
-            total = tf.zeros(2)
-            for i in tf.range(tf.shape(batches)[0]):
-                total += step(batches[i], epoch, first + i)
-            return total
+            count = tf.shape(batches)[0]
+
+            def one(i: Any, total: Any) -> tuple[Any, Any]:
+                return i + 1, total + step(batches[i], epoch, first + i)
+
+            return tf.while_loop(lambda i, total: i < count, one, (0, tf.zeros(2)))[1]
 
         compiled: Callable[..., Any] = run
         return compiled
@@ -111,7 +116,7 @@ class Steps:
 
         strategy, n = self._devices.strategy, self._devices.count
 
-        @tf.function(jit_compile=True)
+        @tf.function(jit_compile=True, autograph=False)
         def share(batch: Any, epoch: Any, number: Any, rank: Any) -> Any:
             rows = Rows.of_rank(rank, n, batch.shape[0])
             losses, gradients = self._gradients(to_pixels(rows.cut(batch)), epoch, number, rows)
@@ -174,7 +179,7 @@ def compile_losses(model: Autoencoder, images: ByteArray, chunk: int = 1000) -> 
     """
     import tensorflow as tf
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(reduce_retracing=True, autograph=False)
     def sums(batch: Any, seed: Any) -> Any:
         xent, kl = parts(model, to_pixels(batch), seed)
         return tf.stack([tf.reduce_sum(xent), tf.reduce_sum(kl)])

@@ -6,6 +6,8 @@ import hashlib
 import os
 import random
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -13,7 +15,7 @@ import numpy as np
 import pytest
 
 from app.store import ModelStore
-from tests.forked import Forked
+from tests.forked import ROOT, Forked
 from tests.training.few import first
 from training.config import Config
 from training.data import load
@@ -26,12 +28,21 @@ LONG = ["--epochs", "30", "--warp", "0.5", "--save-every", "0.1"]
 KILLS = 3
 
 
+def arguments(data: Path, folder: Path, *more: str) -> list[str]:
+    return [*COMMAND, str(data), "--store", str(folder / "store"), "--runs", str(folder / "runs"), *more]
+
+
 def start(data: Path, folder: Path, *more: str) -> Forked:
-    places = ["--store", str(folder / "store"), "--runs", str(folder / "runs")]
-    return Forked([*COMMAND, data, *places, *more], together=True)
+    return Forked(arguments(data, folder, *more), together=True)
 
 
-def finish(started: Forked) -> None:
+def start_strictly(data: Path, folder: Path, *more: str) -> subprocess.Popen[str]:
+    """Start it as users do, and with every warning an error."""
+    command = [sys.executable, "-W", "error", *arguments(data, folder, *more)]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def finish(started: Forked | subprocess.Popen[str]) -> None:
     with started as process:
         output, _ = process.communicate(timeout=300)
     assert process.returncode == 0, output
@@ -72,9 +83,9 @@ def test_a_run_killed_at_random_steps_ends_as_the_unbroken_one(few, tmp_path):
     assert not state.exists()
 
 
-def test_equal_seeds_publish_equal_files_and_other_seeds_others(few, tmp_path):
-    for name, seed in (("one", "4"), ("two", "4"), ("three", "5")):
-        finish(start(few, tmp_path / name, "--epochs", "2", "--seed", seed))
+def test_equal_seeds_publish_equal_files_even_where_warnings_are_errors_and_other_seeds_others(few, tmp_path):
+    for name, seed, begin in (("one", "4", start), ("two", "4", start_strictly), ("three", "5", start)):
+        finish(begin(few, tmp_path / name, "--epochs", "2", "--seed", seed))
     one, two, three = (digests(tmp_path / name / "store") for name in ("one", "two", "three"))
     assert one == two
     assert one["encoder/1/variables/variables.data-00000-of-00001"] not in three.values()

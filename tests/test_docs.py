@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -112,8 +113,9 @@ def test_every_method_of_the_client_is_in_its_document(name):
 @pytest.mark.parametrize("kind", [each for each in vars(client).values() if isinstance(each, type)])
 def test_every_error_and_setting_of_the_client_is_in_its_document(kind):
     assert kind.__name__ in CLIENT
-    for name, value in vars(kind).items():
-        if kind in (client.Sending, client.Retries) and isinstance(value, int | float) and name != "first_s":
+    for field in fields(kind) if kind in (client.Sending, client.Retries) else ():
+        name, value = field.name, field.default
+        if isinstance(value, int | float) and name != "first_s":
             shown = f"{value // 2**20} MiB" if value >= 2**20 else f"{value:g}"
             assert re.search(rf"`{name}`\s\({shown}\)", CLIENT), name
 

@@ -33,6 +33,7 @@ DigitVaeError                      500 internal-error
 │   ├── NoSuchVersion              500 no-such-version
 │   └── CorruptVersion             500 corrupt-version         a file differs from its manifest
 ├── EngineError                    500 engine-error            the model failed on a valid batch
+├── MissingTensorFlow              500 missing-tensorflow      neither of the extras that bring it is installed
 └── TrainingError                  500 training-error          see training/errors.py
 
 A detail is a sentence for the person who reads it: what was wrong and what would be right. It never holds a
@@ -41,6 +42,7 @@ file system path, since it may leave the process; StoreError is raised before th
 
 from __future__ import annotations
 
+import importlib.util
 from typing import ClassVar
 
 
@@ -295,3 +297,26 @@ class EngineError(DigitVaeError):
 
     code = "engine-error"
     title = "Engine error"
+
+
+class MissingTensorFlow(DigitVaeError):
+    """TensorFlow is not installed: it comes with an extra, since hosts with a GPU and without want different builds."""
+
+    code = "missing-tensorflow"
+    title = "TensorFlow is missing"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "TensorFlow is not installed. Install digit-vae with an extra: [gpu] on a host with an NVIDIA GPU, [cpu] "
+            "on any other. scripts/serve and scripts/train do so in .venv."
+        )
+
+
+def require_tensorflow() -> None:
+    """Return if TensorFlow can be imported, without importing it.
+
+    Raises:
+        MissingTensorFlow: it is not installed.
+    """
+    if importlib.util.find_spec("tensorflow") is None:
+        raise MissingTensorFlow

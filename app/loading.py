@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from app import points
 from app.engine import Engine
+from app.errors import require_tensorflow
 from app.served_model import ServedModel
 from app.settings import Settings
 from app.spreading import SpreadEngine
@@ -46,7 +47,12 @@ def load(stored: StoredVersion, settings: Settings, open_engine: OpenEngine) -> 
 
 
 def open_saved_models(stored: StoredVersion, settings: Settings) -> Engine:
-    """The version's SavedModels on TensorFlow, which is imported here."""
+    """The version's SavedModels on TensorFlow, which is imported here.
+
+    Raises:
+        MissingTensorFlow: it is not installed.
+    """
+    require_tensorflow()
     from app.savedmodel import SavedModelEngine
 
     return SavedModelEngine(stored, settings.intra_op_threads)

@@ -29,7 +29,7 @@ from app.bounded_protocol import BoundedProtocol
 from app.command_line import Parser, whole
 from app.connections import Bounds, Connections
 from app.departure import leave
-from app.errors import StoreError
+from app.errors import DigitVaeError, require_tensorflow
 from app.settings import Settings
 from app.store import ModelStore
 from app.supervisor import Supervisor, Worker
@@ -55,11 +55,12 @@ def main(arguments: list[str] | None = None, prog: str = "scripts/serve") -> int
         settings = Settings()
         store = ModelStore(settings.model_store)
         store.open(store.chosen(settings.model_version)).verify()
+        require_tensorflow()
     except ValidationError as exc:
         first = exc.errors()[0]
         print(f"error: VAE_{'_'.join(map(str, first['loc'])).upper()}: {first['msg']}", file=sys.stderr)
         return 1
-    except StoreError as exc:
+    except DigitVaeError as exc:
         print(f"error: {exc.detail}", file=sys.stderr)
         return 1
     workers = options.workers or default_workers()

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 from pydantic import ValidationError
 
 from app.command_line import Parser, number, whole
-from app.errors import DigitVaeError
+from app.errors import DigitVaeError, require_tensorflow
 from training.config import PRESETS, Config
 
 NUMBERS = {
@@ -52,6 +52,7 @@ def main(arguments: list[str] | None = None, prog: str = "python -m training") -
         logging.basicConfig(format="%(message)s")
         logging.getLogger("app").setLevel(logging.DEBUG)
     try:
+        require_tensorflow()
         _train(options, config) if config else _evaluate(options)
     except DigitVaeError as exc:
         print(f"error: {exc.detail}", file=sys.stderr)

@@ -6,7 +6,6 @@ import functools
 import platform
 from collections.abc import Callable
 from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -82,6 +81,8 @@ def _manifest(
 
 def packages() -> dict[str, str]:
     """Versions of what shapes a training run."""
-    return {"python": platform.python_version()} | {
-        name: metadata.version(name) for name in ("tensorflow", "keras", "numpy")
-    }
+    import keras
+    import tensorflow as tf
+
+    # By the modules: TensorFlow's comes with a package of either of two names.
+    return {"python": platform.python_version()} | {each.__name__: each.__version__ for each in (tf, keras, np)}

@@ -38,7 +38,7 @@ discard_other_kind() {
   fi
 }
 
-make_environment() { # make_environment KIND
+make_environment() {
   local python
   python=$(find_python)
   say "making .venv with $("$python" --version)"
@@ -47,7 +47,6 @@ make_environment() { # make_environment KIND
     say "error: $python cannot make virtual environments; on Debian: apt-get install python3-venv"
     exit 1
   fi
-  echo "$1" >.venv/.kind
 }
 
 pip() { .venv/bin/python -m pip --disable-pip-version-check "$@"; }
@@ -61,10 +60,13 @@ install() {
   stamp=.venv/.installed-$set
   discard_other_kind "$kind"
   if [ "$stamp" -nt "$lock" ] && [ "$stamp" -nt pyproject.toml ]; then return; fi
-  if [ ! -x .venv/bin/python ]; then make_environment "$kind"; fi
+  if [ ! -x .venv/bin/python ]; then make_environment; fi
+  echo "$kind" >.venv/.kind
   say "installing $lock: TensorFlow is large, this takes a minute or two"
   pip install --quiet --no-deps --require-hashes -r "$lock"
-  pip install --quiet --no-deps --no-build-isolation --editable .
+  # setuptools warns of folders that hide an editable package; here they are the package.
+  PYTHONWARNINGS='ignore:Editable installation' pip install --quiet --no-deps --no-build-isolation --editable .
+  rm -rf .venv/lib/python3*/site-packages/tensorflow/include # 430 MB of C++ headers, to compile operations of one's own
   touch "$stamp"
   case $set in dev) touch .venv/.installed-train .venv/.installed-serve ;; train) touch .venv/.installed-serve ;; esac
 }

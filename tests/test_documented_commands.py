@@ -21,7 +21,13 @@ CLIENT = (ROOT / "docs" / "client.md").read_text()
 TRAINING = (ROOT / "docs" / "training.md").read_text()
 COMPOSE = (ROOT / "docker-compose.yml").read_text()
 COMPOSE_VERBS = {"up", "run", "restart", "down", "stop", "ps", "logs", "kill", "build"}
-FOREIGN = {"--require-hashes", "--proxy-headers", "--forwarded-allow-ips"}  # options of other programs
+FOREIGN = {
+    "--require-hashes",
+    "--no-deps",
+    "--no-build-isolation",
+    "--proxy-headers",
+    "--forwarded-allow-ips",
+}  # options of other programs
 
 
 def understand_command(given: list[str]) -> None:

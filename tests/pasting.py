@@ -32,6 +32,8 @@ OUTPUT = "out"  # where the document's commands write
 READY_S = 1200  # installing included
 ADDRESS_S = 10
 BLOCK_S = 1200
+ENVIRONMENT = ROOT / ".venv"
+ENVIRONMENT_MB = 1650  # at most, with what serving needs on a host without a GPU
 STOPPED = (0, 130)  # docs/client.md, the table of exit codes
 
 
@@ -155,6 +157,24 @@ def check_clone(paths: tuple[str, ...]) -> None:
             raise Failed(f"{path.relative_to(ROOT)} is missing or empty")
 
 
+def environment_mb() -> int:
+    """Measure the disk space of the virtual environment, in MB of 2**20 bytes."""
+    files = (each for each in ENVIRONMENT.rglob("*") if each.is_file() and not each.is_symlink())
+    return sum(each.stat().st_blocks * 512 for each in files) >> 20
+
+
+def check_environment() -> int:
+    """Measure the virtual environment, and return its MB.
+
+    Raises:
+        Failed: it is larger than it may be on a host without a GPU.
+    """
+    size = environment_mb()
+    if size > ENVIRONMENT_MB and (ENVIRONMENT / ".kind").read_text().strip() == "cpu":
+        raise Failed(f"the environment of {SERVE} takes {size} MB; at most {ENVIRONMENT_MB} are wanted")
+    return size
+
+
 def check_model() -> None:
     """Check that the version of the repository is still served.
 
@@ -207,7 +227,7 @@ def run(document: Path) -> None:
             service.wait_last_line(URL, ADDRESS_S)
         except Failed as exc:
             raise Failed(f"{planned.serving}: {exc}") from exc
-        say(str(planned.serving), start, f"{SERVE} is ready")
+        say(str(planned.serving), start, f"{SERVE} is ready, in an environment of {check_environment()} MB")
         with session(ROOT, environment) as shell:
             paste(planned.pasted, shell)
         check_clone(planned.written)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,9 @@ from xdist.scheduler import LoadScopeScheduling
 from app.settings import Settings
 from tests.fake_store import publish_fake
 from tests.fakes import FakeEngine, connected
+
+# What a shell starts in the background without job control ignores Ctrl-C, and programs that tests start inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # What an operator sets in the environment must not decide what the tests see.
 for name in [name for name in os.environ if name.startswith("VAE_") and name != "VAE_MNIST"]:

@@ -193,7 +193,11 @@ class BoundedProtocol(ExpressProtocol):
             transport.close()
             return
         transport.set_protocol(_Leaving(self, self._everyone))
-        transport.write_eof()
+        try:
+            transport.write_eof()
+        except OSError:  # the caller has gone, which the event loop has yet to see
+            transport.abort()
+            return
         self.flow.resume_reading()
 
 

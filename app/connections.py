@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
@@ -130,7 +131,7 @@ class Connections:
         now = loop.time()
         late = [found for connection in self._seen if (found := self._late(connection, now))]
         for connection, wait in late:
-            connection.expire(wait)
+            _expire(connection, wait)
         closed = Counter(wait.value for _, wait in late)
         closed[Wait.READER.value] += self._relieve()
         if +closed:
@@ -157,5 +158,11 @@ class Connections:
                 break
             unsent -= each.unsent
             dropped += 1
-            each.expire(Wait.READER)
+            _expire(each, Wait.READER)
         return dropped
+
+
+def _expire(connection: Connection, wait: Wait) -> None:
+    """Close a connection; if the caller has gone in the meantime, that must not end the sweep over the others."""
+    with suppress(OSError):
+        connection.expire(wait)

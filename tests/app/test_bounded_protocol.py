@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import functools
 import json
 import pickle
@@ -10,7 +11,7 @@ import socket
 
 import pytest
 
-from app.bounded_protocol import MOST_PIPELINED, BoundedProtocol
+from app.bounded_protocol import MOST_PIPELINED, RESET, BoundedProtocol
 from app.connections import Bounds, Connections, Wait
 from tests.app.live import BODY, GOOD, POST, Caller, bounded, serving
 
@@ -229,6 +230,37 @@ async def test_slow_callers_share_a_bound_on_what_is_unsent(settings):
         assert everyone.admit(readers[-1])
         await asyncio.sleep(2.5 * bounds.look_s)
     assert [reader.dropped for reader in readers] == [True, False, False]
+
+
+async def test_a_caller_that_has_gone_does_not_end_the_sweep_over_the_others(settings):
+    class Gone:
+        unsent = 0
+        looks = 0
+
+        def waits_for(self):
+            self.looks += 1
+            return Wait.HEAD, self
+
+        def expire(self, wait):
+            raise OSError(errno.ENOTCONN, "Transport endpoint is not connected")
+
+    everyone = Connections(Bounds.of(settings.model_copy(update={"header_timeout_s": 0.1})))
+    gone = [Gone(), Gone()]
+    assert all(everyone.admit(each) for each in gone)
+    while min(each.looks for each in gone) < 20:  # it would be expired at each look from about the sixth on
+        await asyncio.sleep(everyone.bounds.look_s)
+    for each in gone:
+        everyone.forget(each)
+
+
+async def test_a_caller_that_resets_while_it_is_refused_is_let_go(settings):
+    async with bounded(settings, max_header_bytes=1024) as live:
+        with socket.create_connection(("127.0.0.1", live.port)) as caller:
+            caller.sendall(POST + b"transfer-encoding: chunked\r\n\r\n1\r\n{\r\n0\r\n" + b"x: y\r\n" * 300)
+            caller.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        while len(live.everyone):
+            await asyncio.sleep(0.02)
+        assert await live.works()
 
 
 async def test_beyond_the_bound_an_idle_connection_makes_room_and_a_busy_one_does_not(settings):

@@ -18,6 +18,8 @@ from tests.fake_store import publish_fake
 
 pytestmark = pytest.mark.slow
 
+TALKATIVE = {"TF_CPP_MIN_LOG_LEVEL": "0"}  # by itself the build without CUDA says nothing
+
 
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_every_line_of_a_service_is_json(workers, tmp_path):
@@ -48,7 +50,7 @@ def test_as_text_requests_are_logged_only_if_asked_for(tmp_path):
 def test_nothing_of_tensorflow_is_shown_unless_asked_for(tmp_path):
     for level, expected in (("INFO", False), ("DEBUG", True)):
         log = tmp_path / level
-        with serving(ROOT / "model_store", log, "--workers", "1", VAE_LOG_LEVEL=level) as server:
+        with serving(ROOT / "model_store", log, "--workers", "1", VAE_LOG_LEVEL=level, **TALKATIVE) as server:
             assert server.stop() == 0
         lines = log.read_text().splitlines()
         assert all(re.match(r"[A-Z]+: +\S", line) for line in lines), lines
@@ -60,7 +62,7 @@ def test_what_tensorflow_said_is_shown_if_the_model_does_not_load(tmp_path):
     publish_fake(tmp_path / "store")
     done = subprocess.run(
         [sys.executable, "-m", "app.serve", "--port", "0", "--workers", "1"],
-        cwd=ROOT, env={**os.environ, "VAE_MODEL_STORE": str(tmp_path / "store")},
+        cwd=ROOT, env={**os.environ, **TALKATIVE, "VAE_MODEL_STORE": str(tmp_path / "store")},
         capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert done.returncode == 3

@@ -32,6 +32,7 @@ pytestmark = pytest.mark.slow
 playwright = pytest.importorskip("playwright.sync_api", reason="the package playwright is not installed")
 
 BLUE = (61, 214, 245)  # the mark of a picture on the plane
+PATIENCE_S = 30  # of a test, beside others on two cores; the page takes milliseconds
 
 
 class SlowEngine(FakeEngine):
@@ -196,14 +197,14 @@ def digit_at(z: list[float]) -> np.ndarray:
 
 
 def wait_for_digit(page, z: list[float]) -> None:
-    until = time.monotonic() + 5
+    until = time.monotonic() + PATIENCE_S
     while np.abs(shown(page, "#digit") - digit_at(z)).max() > 1:
         assert time.monotonic() < until, "another digit is shown"
         time.sleep(0.05)
 
 
 def wait_for_plane(page, brightest: float) -> None:
-    until = time.monotonic() + 5
+    until = time.monotonic() + PATIENCE_S
     while abs(shown(page, "#manifold").max() - 255 * brightest) > 1:
         assert time.monotonic() < until, "the plane shows other digits"
         time.sleep(0.05)

@@ -30,7 +30,7 @@ discard_other_kind() {
   if [ ! -f .venv/.kind ]; then # made by an earlier release, or by somebody else, who is asked first
     if compgen -G '.venv/.installed-*' >/dev/null; then kind=old; else return 0; fi
   else
-    read -r kind <.venv/.kind
+    kind=$(<.venv/.kind)
   fi
   if [ "$kind" != "$1" ]; then
     say "making .venv anew: it is of the kind $kind, and this host wants $1"
@@ -66,7 +66,7 @@ install() {
   pip install --quiet --no-deps --require-hashes -r "$lock"
   # setuptools warns of folders that hide an editable package; here they are the package.
   PYTHONWARNINGS='ignore:Editable installation' pip install --quiet --no-deps --no-build-isolation --editable .
-  rm -rf .venv/lib/python3*/site-packages/tensorflow/include # 430 MB of C++ headers, to compile operations of one's own
+  rm -rf .venv/lib/python3*/site-packages/tensorflow/include # 280 to 430 MB of C++ headers, for operations of one's own
   touch "$stamp"
   case $set in dev) touch .venv/.installed-train .venv/.installed-serve ;; train) touch .venv/.installed-serve ;; esac
 }

@@ -125,7 +125,7 @@ def _install(environment: Path) -> None:
         program.chmod(0o755)
     for name in ("serve", "train", "dev"):
         (environment / f".installed-{name}").touch()
-    (environment / ".kind").write_text(installed_kind())
+    (environment / ".kind").write_text(f"{installed_kind()}\n")
 
 
 def _redirect_curl(home: Path, port: int) -> None:

@@ -151,9 +151,9 @@ def test_no_module_makes_html_or_code_of_text():
 
 
 def test_the_files_are_part_of_the_package():
-    package = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]["app"]
+    package = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]["app.explorer"]
     for path in FILES:
-        assert any((FOLDER.parent / "explorer").joinpath(path.name) in FOLDER.parent.glob(each) for each in package)
+        assert any(path in FOLDER.glob(each) for each in package)
 
 
 async def test_the_points_are_those_of_the_served_versions_report(settings, store):

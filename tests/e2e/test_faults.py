@@ -30,6 +30,7 @@ def test_a_stop_answers_what_is_in_flight_and_ends_well(workers):
     assert found.clean, found
 
 
+@pytest.mark.alone  # its load is half of what the whole machine can do
 @pytest.mark.slow
 def test_a_killed_worker_takes_its_own_requests_with_it_and_no_others():
     found = deaths(STORE, 1)

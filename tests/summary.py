@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import ast
 import shutil
 import subprocess
 import sys
@@ -47,9 +47,15 @@ def engine_answers() -> bool:
 
 
 def long_tests() -> list[str]:
-    """The names of the functions with the marker `long`."""
-    marked = re.compile(r"^@pytest\.mark\.long\n(?:@.+\n)*(?:async )?def (\w+)", re.MULTILINE)
-    return [name for path in sorted(TESTS.rglob("test_*.py")) for name in marked.findall(path.read_text())]
+    """The names of the functions with the marker `long`, be it on some of their cases only."""
+    trees = (ast.parse(path.read_text()) for path in sorted(TESTS.rglob("test_*.py")))
+    nodes = (node for tree in trees for node in tree.body)
+    return [
+        node.name
+        for node in nodes
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and any("pytest.mark.long" in ast.unparse(decorator) for decorator in node.decorator_list)
+    ]
 
 
 def after(folder: Path) -> Iterator[str]:

@@ -36,6 +36,9 @@ def test_what_is_not_there_is_named_first(monkeypatch):
         assert any(line.startswith("left out: ") and missing in line for line in told)
 
 
-def test_long_tests_are_named():
-    assert all(name.startswith("test_") for name in summary.long_tests())
+def test_long_tests_are_named_also_those_of_which_only_a_case_is_long():
+    found = summary.long_tests()
+    assert all(name.startswith("test_") for name in found)
+    assert "test_versions_that_were_let_go_leave_no_memory_behind" in found
+    assert "test_a_run_killed_at_random_steps_ends_as_the_unbroken_one" in found
     assert f"{len(summary.long_tests())} long tests" in list(summary.before())[-1]

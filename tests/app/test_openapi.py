@@ -40,9 +40,10 @@ async def test_the_application_is_as_its_document_says(settings, tmp_path):
 
 
 @pytest.mark.slow
-async def test_the_service_is_as_its_document_says(tmp_path):
+@pytest.mark.parametrize("examples", [10, pytest.param(60, marks=pytest.mark.long)])
+async def test_the_service_is_as_its_document_says(tmp_path, examples):
     with serving(ROOT / "model_store", tmp_path / "server.log", "--workers", "1") as server:
-        assert not await failures(server.url, 25, tmp_path)
+        assert not await failures(server.url, examples, tmp_path)
 
 
 def test_every_error_is_a_problem_or_as_the_protocols_have_it(settings):

@@ -123,6 +123,7 @@ def test_a_roll_under_load_fails_no_request_and_another_has_nothing_to_do(
     assert "nothing to do" in said
 
 
+@pytest.mark.long
 def test_an_image_that_ends_leaves_the_old_serving(service: Project, release: Callable[[str], str]):
     before = service.server
     release(ENDS)
@@ -145,7 +146,9 @@ def test_an_image_that_is_never_ready_leaves_the_old_serving(service: Project, r
     assert httpx.get(f"{service.url}/readyz").status_code == 200
 
 
-@pytest.mark.parametrize("how", [signal.SIGHUP, signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "how", [signal.SIGTERM, *(pytest.param(how, marks=pytest.mark.long) for how in (signal.SIGHUP, signal.SIGINT))]
+)
 def test_an_interrupted_roll_takes_the_new_away(service: Project, release: Callable[[str], str], how: signal.Signals):
     before = service.server
     release(NEVER_READY)
@@ -158,6 +161,7 @@ def test_an_interrupted_roll_takes_the_new_away(service: Project, release: Calla
     assert httpx.get(f"{service.url}/readyz").status_code == 200
 
 
+@pytest.mark.long
 def test_a_killed_roll_is_ended_by_the_next(service: Project, release: Callable[[str], str]):
     wanted = release(NEXT.format(number=uuid.uuid4().hex))
     with load(service.url) as answers:

@@ -33,6 +33,7 @@ playwright = pytest.importorskip("playwright.sync_api", reason="the package play
 
 BLUE = (61, 214, 245)  # the mark of a picture on the plane
 PATIENCE_S = 30  # of a test, beside others on two cores; the page takes milliseconds
+READY_S = 90  # where a container image is built beside it; by itself a second
 
 
 class SlowEngine(FakeEngine):
@@ -134,7 +135,7 @@ def opened(browser, address: str, **options: Any) -> Iterator[Any]:
     page.on("pageerror", lambda error: page.complaints.append(str(error)))
     page.on("request", lambda sent: sent.url.startswith((address, "blob:")) or page.complaints.append(sent.url))
     page.goto(address)
-    page.wait_for_selector("body[data-ready]")
+    page.wait_for_selector("body[data-ready]", timeout=READY_S * 1000)
     page.wait_for_load_state("networkidle")
     yield page
     assert page.complaints == []

@@ -124,7 +124,7 @@ def test_a_publish_killed_at_any_system_call_leaves_the_old_store_or_the_new_one
 
 @slow
 @strace
-@pytest.mark.parametrize("error", ["ENOSPC", "EIO"])
+@pytest.mark.parametrize("error", ["ENOSPC", pytest.param("EIO", marks=pytest.mark.long)])
 def test_a_disk_that_fails_at_any_system_call_is_one_sentence_and_changes_nothing(published, calls, tmp_path, error):
     before = old(published)
     # Folders that are there already are no error, and what is taken away again is at the end of its way.

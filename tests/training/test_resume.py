@@ -25,7 +25,6 @@ pytestmark = pytest.mark.slow
 
 COMMAND = ["-m", "training", "--batch-size", "20", "--data"]
 LONG = ["--epochs", "30", "--warp", "0.5", "--save-every", "0.1"]
-KILLS = 3
 
 
 def arguments(data: Path, folder: Path, *more: str) -> list[str]:
@@ -69,10 +68,11 @@ def kill_somewhere(started: Forked, moment: float) -> None:
     assert process.returncode == -signal.SIGKILL
 
 
-def test_a_run_killed_at_random_steps_ends_as_the_unbroken_one(few, tmp_path):
+@pytest.mark.parametrize("kills", [1, pytest.param(5, marks=pytest.mark.long)])
+def test_a_run_killed_at_random_steps_ends_as_the_unbroken_one(few, tmp_path, kills):
     unbroken, broken, moments = tmp_path / "unbroken", tmp_path / "broken", random.Random()
     finish(start(few, unbroken, *LONG))
-    for _ in range(KILLS):
+    for _ in range(kills):
         kill_somewhere(start(few, broken, *LONG, "--resume"), moments.uniform(0, 0.3))
         assert ModelStore(broken / "store").versions() == []
     # One more, that died in the middle of a save.
@@ -102,7 +102,9 @@ CONFIG = Config(
 )  # fmt: skip
 
 
-def test_any_stretch_can_be_the_last_before_a_resume(digits, tmp_path, monkeypatch):
+# In the middle of an epoch, at its end, in the middle of the next one, and at the end of all.
+@pytest.mark.parametrize("stops", [(7, 20), pytest.param((7, 20, 27, 40), marks=pytest.mark.long)])
+def test_any_stretch_can_be_the_last_before_a_resume(digits, tmp_path, monkeypatch, stops):
     from training import train as module
     from training.state import StateFile
     from training.train import Keeping, train
@@ -118,7 +120,7 @@ def test_any_stretch_can_be_the_last_before_a_resume(digits, tmp_path, monkeypat
 
         return tell
 
-    for step in (7, 20, 27, 40):
+    for step in stops:
         with pytest.raises(KeyboardInterrupt):
             train(CONFIG, digits, stop_at(step), Keeping(file, 0.0, resume=step > 7))
     resumed = train(CONFIG, digits, keeping=Keeping(file, 0.0, resume=True))

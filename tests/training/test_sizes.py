@@ -24,7 +24,7 @@ def whole() -> DataSet:
     return load("mnist-5k")
 
 
-@pytest.mark.parametrize("n", [60, 72, 130])
+@pytest.mark.parametrize("n", [72, *(pytest.param(n, marks=pytest.mark.long) for n in (60, 130))])
 def test_training_publishes_whatever_the_size_of_the_test_set(whole, tmp_path, n):
     from training.export import export
     from training.train import train

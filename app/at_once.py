@@ -12,9 +12,10 @@ from typing import Any, cast
 
 from starlette.types import Scope
 
-from app import images, protection
+from app import protection
 from app.edge import Edge
 from app.express import Reply
+from app.imaging.png import is_minimal_png
 from app.request_ids import HEADER as REQUEST_ID
 from app.routes.short_cuts import ENCODE_HEADERS, GENERATE_HEADERS, Answer, Work, digit, is_plain, posterior
 from app.service import Service
@@ -56,7 +57,7 @@ class AtOnce:
             return None
         started = time.perf_counter()
         model = service.model
-        if work is posterior and not images.is_bare_png(body, model.engine.image_shape):
+        if work is posterior and not is_minimal_png(body, model.engine.image_shape):
             return None  # is read in a thread
         found = _finished(work(service, model, body, _never))
         if found is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple, Protocol
 
-from app.images import ByteArray, FloatArray
+from app.imaging.types import ByteArray, FloatArray
 
 
 class Posterior(NamedTuple):

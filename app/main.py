@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, FastAPI
 
-from app import images, logs, problems, tracing
+from app import logs, problems, tracing
 from app.access import guarded, is_open
 from app.access_log import AccessLog
 from app.application import Application
 from app.at_once import AtOnce
 from app.body_limit import BodyLimit
 from app.edge import Edge
+from app.imaging.decode import ignore_warnings
 from app.lifespan import running
 from app.loading import OpenEngine, open_saved_models
 from app.metrics import Metrics
@@ -59,7 +60,7 @@ def create_app(
     """
     chosen = settings or Settings()
     logs.configure(chosen)
-    images.ignore_warnings()
+    ignore_warnings()
     tracers = tracers or tracing.provider(os.environ)
 
     app = Application(

@@ -15,9 +15,10 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import to_json
 
-from app import images, json_bounds, tensors
+from app import json_bounds, tensors
 from app.errors import InvalidParameter, MalformedBody
-from app.images import FloatArray
+from app.imaging.decode import from_base64
+from app.imaging.types import FloatArray
 from app.schemas import rejection
 from app.tensors import BYTES, NUMBERS, Array, Shape
 
@@ -244,7 +245,7 @@ def _files(tensor: InferInput, shape: Shape, raw: memoryview | None, most_files:
     texts = [each[0] if isinstance(each, list) and len(each) == 1 else each for each in tensor.data or []]
     if len(texts) != count or not all(isinstance(text, str) for text in texts):
         raise MalformedBody(f"The data of this BYTES tensor must be {count} files, each a string in base64.")
-    return [images.from_base64(text) for text in texts]
+    return [from_base64(text) for text in texts]
 
 
 def wanted(request: InferRequest, offered: tuple[str, ...]) -> tuple[str, ...]:

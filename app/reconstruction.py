@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from app.engine import Posterior
-from app.images import FloatArray
+from app.imaging.types import FloatArray
 
 
 @dataclass(frozen=True)

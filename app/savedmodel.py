@@ -19,7 +19,7 @@ import numpy as np
 
 from app.engine import Posterior
 from app.errors import CorruptVersion, EngineError
-from app.images import ByteArray, FloatArray
+from app.imaging.types import ByteArray, FloatArray
 from app.store import StoredVersion
 from app.verification import check_graph
 

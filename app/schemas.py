@@ -6,7 +6,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from app.preparation import Fit, Invert
+from app.imaging.preparation import Fit, Invert
 
 # Finite as float32 and far beyond the prior: larger coordinates only overflow inside the generator.
 Coordinate = Annotated[float, Field(strict=True, allow_inf_nan=False, ge=-1e6, le=1e6)]

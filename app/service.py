@@ -13,7 +13,6 @@ from typing import TypeVar
 
 import numpy as np
 
-from app import images, manifold
 from app.batching import Batcher, Failed, Gone, Observer
 from app.departure import leave_to_start_anew
 from app.engine import Posterior
@@ -26,8 +25,11 @@ from app.errors import (
     ShuttingDown,
 )
 from app.health import HANGING, Health
-from app.images import ByteArray, FloatArray
-from app.preparation import Fit, Invert
+from app.imaging import manifold
+from app.imaging.png import encode_png
+from app.imaging.preparation import Fit, Invert
+from app.imaging.sheets import contact_sheet, enlarge
+from app.imaging.types import ByteArray, FloatArray
 from app.reconstruction import Reconstruction
 from app.served_model import MANIFOLD_CACHE_BYTES, ServedModel
 from app.settings import Settings
@@ -154,9 +156,9 @@ class Service:
         if columns is not None and columns > len(digits):
             raise InvalidParameter(f"columns is {columns}, but there are {len(digits)} digits.")
         if len(digits) == 1 and scale == 1:
-            return images.encode_png(digits[0])
-        sheet = images.contact_sheet(digits, columns)
-        return images.encode_png(images.enlarge(sheet, scale, self.settings.max_picture_pixels))
+            return encode_png(digits[0])
+        sheet = contact_sheet(digits, columns)
+        return encode_png(enlarge(sheet, scale, self.settings.max_picture_pixels))
 
     async def picture_off_loop(self, digits: ByteArray, columns: int | None, scale: int) -> bytes:
         """As `picture`, in a thread once it is more than a moment's work."""

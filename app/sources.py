@@ -11,11 +11,12 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from app import images
 from app.engine import Engine
 from app.errors import ImageTooLarge, InvalidImage
-from app.images import ByteArray, FloatArray
-from app.preparation import Fit, Invert, must_turn, prepare
+from app.imaging.decode import decode, decode_grey, open_picture
+from app.imaging.png import is_minimal_png
+from app.imaging.preparation import Fit, Invert, must_turn, prepare
+from app.imaging.types import ByteArray, FloatArray
 from app.settings import Settings
 from app.side_work import SideWork
 
@@ -41,11 +42,11 @@ class SourceReader:
         """
         if not isinstance(source, bytes) or len(source) > QUICK_BYTES:
             return None
-        levels = engine.read_png(source) if images.is_bare_png(source, engine.image_shape) else None
+        levels = engine.read_png(source) if is_minimal_png(source, engine.image_shape) else None
         if levels is None:
-            picture = images.open_picture(source, self._settings.max_image_pixels)
+            picture = open_picture(source, self._settings.max_image_pixels)
             fits = (picture.height, picture.width) == engine.image_shape
-            levels = images.decode_plain(picture) if fits else None
+            levels = decode_grey(picture) if fits else None
         if levels is None:
             return None
         turned = 255 - levels if must_turn(levels, invert) else levels
@@ -61,7 +62,7 @@ class SourceReader:
 
         def finish(opened: list[Image.Image | FloatArray]) -> FloatArray:
             parts = [
-                part if isinstance(part, np.ndarray) else prepare(images.decode(part), shape, invert, fit)[np.newaxis]
+                part if isinstance(part, np.ndarray) else prepare(decode(part), shape, invert, fit)[np.newaxis]
                 for part in opened
             ]
             return parts[0] if len(parts) == 1 else np.concatenate(parts)
@@ -86,7 +87,7 @@ class SourceReader:
             if not isinstance(source, bytes):
                 opened.append(_pixels(shape, source, invert))
                 continue
-            picture = images.open_picture(source, self._settings.max_image_pixels)
+            picture = open_picture(source, self._settings.max_image_pixels)
             left -= picture.width * picture.height
             if left < 0:
                 most = self._settings.max_request_pixels

@@ -13,7 +13,7 @@ from typing import Any, TypeVar, cast
 import numpy as np
 
 from app.engine import Engine, Posterior
-from app.images import ByteArray, FloatArray
+from app.imaging.types import ByteArray, FloatArray
 
 Rows = TypeVar("Rows", bound=tuple[Any, ...])
 

@@ -13,9 +13,10 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import to_json
 
-from app import images, json_bounds, tensors
+from app import json_bounds, tensors
 from app.errors import InvalidParameter, MalformedBody
-from app.images import FloatArray
+from app.imaging.decode import from_base64
+from app.imaging.types import FloatArray
 from app.schemas import rejection
 from app.tensors import Array, Shape
 
@@ -141,7 +142,7 @@ def _files(rows: list[Any], most_files: int) -> list[bytes]:
     texts = [row["b64"] for row in rows if _is_file(row)]
     if len(texts) != len(rows) or not all(isinstance(text, str) for text in texts):
         raise MalformedBody('Either every row is numbers, or every row is {"b64": a file in base64}.')
-    return [images.from_base64(text) for text in texts]
+    return [from_base64(text) for text in texts]
 
 
 def write(request: PredictRequest, outputs: Mapping[str, FloatArray]) -> bytes:

@@ -20,7 +20,7 @@ from pydantic import ConfigDict, FailFast, TypeAdapter, ValidationError
 from pydantic_core import to_json
 
 from app.errors import MalformedBody
-from app.images import FloatArray
+from app.imaging.types import FloatArray
 
 Array = npt.NDArray[Any]
 Shape = tuple[int, ...]

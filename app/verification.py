@@ -19,7 +19,7 @@ import numpy as np
 
 from app.engine import Engine
 from app.errors import CorruptVersion, EngineError
-from app.images import ByteArray, FloatArray
+from app.imaging.types import ByteArray, FloatArray
 
 # What signatures may compute with: no state, no files, no randomness, no loops, and as much memory as their inputs ask.
 # fmt: off

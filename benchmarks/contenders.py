@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import distributions
 from pathlib import Path
 
-from app.images import decode_plain, open_picture
+from app.imaging.decode import decode_grey, open_picture
 
 ROOT = Path(__file__).parent.parent
 PEERS = ROOT / "benchmarks" / "peers"
@@ -59,7 +59,7 @@ def _json(**fields: object) -> tuple[str, bytes]:
 
 
 def _pixels() -> list[list[int]]:
-    levels = decode_plain(open_picture(DIGIT, 784))
+    levels = decode_grey(open_picture(DIGIT, 784))
     assert levels is not None
     return [[int(level) for level in row] for row in levels]
 

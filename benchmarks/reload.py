@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 from pydantic_core import to_json
 
-from app import images
+from app.imaging.png import encode_png
 from app.manifest import Manifest, StoredFile
 from app.store import PARTS, PIN, ModelStore
 from benchmarks.contenders import ONE, ROOT, resident_mb, running
@@ -69,7 +69,7 @@ def pictures() -> Any:
 def requests() -> list[Asked]:
     head = b"POST /%s HTTP/1.1\r\nhost: x\r\ncontent-type: %s\r\n"
     generating = [Asked(head % (b"generate", b"application/json"), to_json({"z": z.tolist()})) for z in points()]
-    encoding = [Asked(head % (b"encode", b"image/png"), images.encode_png(digit)) for digit in pictures()]
+    encoding = [Asked(head % (b"encode", b"image/png"), encode_png(digit)) for digit in pictures()]
     return generating + encoding
 
 
@@ -116,7 +116,7 @@ def answers(engine: Any) -> Iterator[tuple[int, bytes]]:
         (digits,) = engine.render(z[chosen])
         z_mean, z_log_var = engine.encode_levels(levels[chosen])
         for i, request in enumerate(chosen.tolist()):
-            yield request, images.encode_png(digits[i])
+            yield request, encode_png(digits[i])
             document = {"z_mean": z_mean[i : i + 1].tolist(), "z_log_var": z_log_var[i : i + 1].tolist()}
             yield REQUESTS + request, b"," + to_json(document)[1:]
 

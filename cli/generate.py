@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from app.client import AsyncClient, Generated
 from app.command_line import Parser, whole
-from app.images import contact_sheet, encode_png, enlarge
+from app.imaging.png import encode_png
+from app.imaging.sheets import contact_sheet, enlarge
 from cli import connection, files
 from cli.errors import CommandError, UsageError
 

@@ -10,7 +10,7 @@ import httpx
 import numpy as np
 
 from app.engine import Posterior
-from app.images import ByteArray, FloatArray
+from app.imaging.types import ByteArray, FloatArray
 from app.main import create_app
 from app.settings import Settings
 from tests.fake_store import SHAPE, D

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from app.images import ByteArray
+from app.imaging.types import ByteArray
 from app.manifest import DataRecord
 from training import devices
 from training.errors import DataError

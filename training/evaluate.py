@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from app.images import ByteArray, FloatArray
+from app.imaging.types import ByteArray, FloatArray
 from training import seeds
 from training.data import DataSet
 from training.model import Autoencoder, cross_entropy, to_pixels

@@ -15,10 +15,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from app import images
 from app.errors import RequestError
-from app.images import ByteArray
-from app.preparation import prepare
+from app.imaging.decode import decode, open_picture
+from app.imaging.preparation import prepare
+from app.imaging.sheets import to_uint8
+from app.imaging.types import ByteArray
 from training.data import DataSet, Preparing, held_out
 from training.errors import DataError
 
@@ -103,8 +104,8 @@ def _prepare_all(found: list[Picture], kept: Path, preparing: Preparing) -> None
 
 def _read(path: Path, size: int) -> ByteArray:
     try:
-        opened = images.open_picture(path.read_bytes(), MAX_PIXELS)
-        return images.to_bytes(prepare(images.decode(opened), (size, size)))
+        opened = open_picture(path.read_bytes(), MAX_PIXELS)
+        return to_uint8(prepare(decode(opened), (size, size)))
     except RequestError as exc:
         raise DataError(f"{path}: {exc.detail}") from exc
     except OSError as exc:

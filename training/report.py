@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from app import images, manifold
-from app.images import ByteArray, FloatArray
+from app.imaging import manifold
+from app.imaging.png import encode_png
+from app.imaging.sheets import contact_sheet, enlarge, to_uint8
+from app.imaging.types import ByteArray, FloatArray
 from training.data import DataSet
 from training.evaluate import posterior_means, reconstructions
 from training.history import Epoch, write_table
@@ -92,8 +94,8 @@ def _samples(model: Autoencoder, latent_dim: int) -> bytes:
 
 
 def _sheet(digits: Any, columns: int, scale: int = 1) -> bytes:
-    sheet = images.contact_sheet(images.to_bytes(np.asarray(digits)), columns)
-    return images.encode_png(images.enlarge(sheet, scale, 10**9))
+    sheet = contact_sheet(to_uint8(np.asarray(digits)), columns)
+    return encode_png(enlarge(sheet, scale, 10**9))
 
 
 def _figure(width: float, height: float) -> tuple[Any, Any]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from app.images import ByteArray
+from app.imaging.types import ByteArray
 from training import optimizer, seeds
 from training.config import Config
 from training.devices import Devices, Rows

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from app.images import ByteArray
+from app.imaging.types import ByteArray
 from training import seeds
 from training.config import Config
 from training.data import DataSet

@@ -9,8 +9,10 @@ import numpy as np
 from fastapi import APIRouter, Request, Response
 from pydantic_core import to_json
 
-from app import images, npy
-from app.images import ByteArray, FloatArray
+from app import npy
+from app.imaging.png import encode_png
+from app.imaging.sheets import to_uint8
+from app.imaging.types import ByteArray, FloatArray
 from app.routes.documents import BINARY, answers, operation, schema
 from app.routes.negotiation import accepted
 from app.routes.reading import IMAGE_TYPES, JSON, MULTIPART, hung_up, latents, query, served, service_of, sources
@@ -113,13 +115,13 @@ async def reconstruct(request: Request) -> Response:
     result = await service.reconstruct(served(request), found, options.invert, options.fit, hung_up(request.receive))
     if kind == PNG:
         pairs = np.stack([result.images, result.reconstruction], 1)  # (n, 2, h, w)
-        levels = images.to_bytes(pairs.reshape(-1, *pairs.shape[2:]))
+        levels = to_uint8(pairs.reshape(-1, *pairs.shape[2:]))
         return _answer(request, await service.picture_off_loop(levels, 2, options.scale), kind)
     return _json(
         request,
         z_mean=numbers(result.posterior.z_mean),
         z_log_var=numbers(result.posterior.z_log_var),
-        reconstruction=pngs(images.to_bytes(result.reconstruction)),
+        reconstruction=pngs(to_uint8(result.reconstruction)),
         xent=numbers(result.xent),
         kl=numbers(result.kl),
         loss=numbers(result.loss),
@@ -128,7 +130,7 @@ async def reconstruct(request: Request) -> Response:
 
 def pngs(digits: ByteArray) -> list[str]:
     """Each digit of (n, h, w) as a PNG file in base64."""
-    return [base64.b64encode(images.encode_png(digit)).decode() for digit in digits]
+    return [base64.b64encode(encode_png(digit)).decode() for digit in digits]
 
 
 def numbers(array: FloatArray) -> list[Any]:

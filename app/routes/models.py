@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from fastapi import Request
 
 from app.errors import InvalidLatent, InvalidParameter, NotFound
-from app.images import FloatArray
+from app.imaging.types import FloatArray
 from app.routes.reading import images_from_array, latents_from_array, served
 from app.served_model import ServedModel
 from app.service import Service

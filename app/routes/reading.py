@@ -14,7 +14,7 @@ from python_multipart.multipart import parse_options_header
 from starlette.exceptions import HTTPException
 from starlette.types import Message, Receive
 
-from app import images, json_bounds, npy
+from app import json_bounds, npy
 from app.errors import (
     BodyTooLarge,
     EmptyBody,
@@ -24,7 +24,8 @@ from app.errors import (
     MalformedBody,
     UnsupportedMediaType,
 )
-from app.images import MEDIA_TYPES, FloatArray
+from app.imaging.decode import MEDIA_TYPES, from_base64
+from app.imaging.types import FloatArray
 from app.schemas import EncodeRequest, GenerateRequest, rejection
 from app.served_model import ServedModel
 from app.service import Service
@@ -209,7 +210,7 @@ def _json_images(body: bytes) -> list[Source]:
         wanted = EncodeRequest.model_validate_json(body)
     except ValidationError as exc:
         raise _refused(exc, "send base64 pictures, or rows of numbers") from exc
-    return [images.from_base64(item) if isinstance(item, str) else _from_rows(item) for item in wanted.images]
+    return [from_base64(item) if isinstance(item, str) else _from_rows(item) for item in wanted.images]
 
 
 def _from_rows(rows: list[list[float]]) -> FloatArray:

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from app import keys, serve
 from app.access import Gate, is_open
 from app.edge import Edge
-from app.images import encode_png
+from app.imaging.png import encode_png
 from app.keys import Keyring
 from app.main import create_app
 from app.metrics import Metrics

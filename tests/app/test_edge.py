@@ -13,7 +13,7 @@ import pytest
 
 from app import npy
 from app.edge import Edge
-from app.images import encode_png
+from app.imaging.png import encode_png
 from app.main import create_app
 from app.metrics import Metrics
 from tests.fakes import FakeEngine

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from app.at_once import PLAIN, AtOnce
-from app.images import encode_png
+from app.imaging.png import encode_png
 from app.settings import Settings
 from tests.app.live import BODY, GOOD, POST, bounded
 from tests.fakes import FakeEngine, connected

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from app import npy
-from app.images import encode_png
+from app.imaging.png import encode_png
 from tests.pictures import bomb, file_of
 
 PNG = {"content-type": "image/png"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from app.images import encode_png
+from app.imaging.png import encode_png
 
 SHOWN = {
     "x-content-type-options": "nosniff",

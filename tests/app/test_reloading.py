@@ -19,9 +19,11 @@ import httpx
 import numpy as np
 import pytest
 
-from app import images, npy
+from app import npy
 from app.engine import Posterior
 from app.errors import CorruptVersion
+from app.imaging.png import encode_png
+from app.imaging.sheets import to_uint8
 from app.main import create_app
 from app.settings import Settings
 from app.store import PARTS, ModelStore
@@ -127,7 +129,7 @@ async def test_a_newer_version_is_served_without_a_restart(running):
     await running.serves(2)
     answer = await running.client.post("/generate", json={"z": [0, 0]}, headers={"accept": npy.MEDIA_TYPE})
     assert answer.headers["x-model-version"] == "2"
-    assert np.array_equal(npy.loads(answer.content), images.to_bytes(paint(np.full((1, 2), 2))))
+    assert np.array_equal(npy.loads(answer.content), to_uint8(paint(np.full((1, 2), 2))))
     assert await running.count("model_version") == 2
     assert await running.count("reloads_total") == 1
     assert await running.count("reload_failures_total") == 0
@@ -361,7 +363,7 @@ async def test_a_request_ends_on_the_version_it_began_on_which_is_then_freed(run
     first.gate.set()
     answer = await began
     assert answer.headers["x-model-version"] == "1"
-    assert np.array_equal(npy.loads(answer.content), images.to_bytes(paint(np.full((1, 2), 1))))
+    assert np.array_equal(npy.loads(answer.content), to_uint8(paint(np.full((1, 2), 1))))
     assert (await later).headers["x-model-version"] == "2"
     await until(lambda: first.closed)
     assert not running.engines[1].closed
@@ -411,7 +413,7 @@ async def test_the_manifold_and_its_tag_change_with_the_version(running):
 def told(answer: httpx.Response, version: int) -> bool:
     """Whether an answer is what a version gives; all that are asked for by `CALLS`."""
     z = np.full((1, 2), version)
-    painted = {"/generate": images.to_bytes(paint(z)), "/encode": z, "/v2/models/generator/infer": paint(z)}
+    painted = {"/generate": to_uint8(paint(z)), "/encode": z, "/v2/models/generator/infer": paint(z)}
     path = answer.request.url.path
     if answer.headers["content-type"] == npy.MEDIA_TYPE:
         return np.array_equal(npy.loads(answer.content), painted[path])
@@ -430,7 +432,7 @@ PICTURES: dict[tuple[str, int], bytes] = {}
 
 
 async def test_while_versions_change_under_load_every_answer_is_whole_and_its_versions(running, digit):
-    png = images.encode_png(digit)
+    png = encode_png(digit)
     calls = [
         ("POST", "/generate", {"json": {"z": [0, 0]}}),
         ("POST", "/generate", {"json": {"z": [0, 0]}, "headers": {"accept": npy.MEDIA_TYPE}}),

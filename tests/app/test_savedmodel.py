@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from app.errors import EngineError
-from app.images import decode_plain, encode_png, is_bare_png, open_picture
+from app.imaging.decode import decode_grey, open_picture
+from app.imaging.png import encode_png, is_minimal_png
 from app.savedmodel import SavedModelEngine
 from app.store import ModelStore
 from tests.e2e.server import ROOT
@@ -47,9 +48,9 @@ def test_levels_encode_as_their_255th_part(engine):
 def test_a_bare_png_is_read_as_pillow_reads_it(engine, options):
     levels = np.random.default_rng(1).integers(0, 256, (28, 28), np.uint8)
     png = file_of(levels, **options)
-    assert is_bare_png(png, (28, 28))
+    assert is_minimal_png(png, (28, 28))
     assert np.array_equal(engine.read_png(png), levels)
-    assert np.array_equal(decode_plain(open_picture(encode_png(levels), 784)), levels)
+    assert np.array_equal(decode_grey(open_picture(encode_png(levels), 784)), levels)
 
 
 def test_a_damaged_png_is_left_to_pillow(engine):

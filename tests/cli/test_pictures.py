@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from app import images, npy
+from app import npy
+from app.imaging.sheets import to_uint8
 from tests.fakes import paint
 
 
@@ -20,7 +21,7 @@ def pixels(name: str) -> np.ndarray:
 
 
 def digits(*z: tuple[float, float]) -> np.ndarray:
-    return images.to_bytes(paint(np.array(z, np.float32)))
+    return to_uint8(paint(np.array(z, np.float32)))
 
 
 def test_a_point_is_a_digit(run):

@@ -12,7 +12,7 @@ import httpx
 import numpy as np
 import pytest
 
-from app.images import decode, open_picture
+from app.imaging.decode import decode, open_picture
 from tests.documents import ROOT, Block, blocks, blocks_of, commands
 from tests.e2e.checkout import Checkout, checked_out
 from tests.unrun import runnable

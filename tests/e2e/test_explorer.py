@@ -17,7 +17,7 @@ import pytest
 import uvicorn
 
 from app.engine import Posterior
-from app.images import decode, open_picture
+from app.imaging.decode import decode, open_picture
 from app.main import create_app
 from app.settings import Settings
 from tests.e2e.browser import DESK, PHONE, launched_or_skipped

@@ -18,7 +18,8 @@ import numpy as np
 import pytest
 
 from app import npy
-from app.images import decode, encode_png, open_picture
+from app.imaging.decode import decode, open_picture
+from app.imaging.png import encode_png
 from benchmarks.contenders import family
 from tests.e2e.server import ROOT, Server, serving
 from tests.forked import Forked
@@ -227,7 +228,7 @@ def test_a_service_that_cannot_start_says_why_in_one_line(store, environment, wo
 
 def test_photographed_digits_land_where_the_digits_do():
     """The shipped model, real digits: ink on a white sheet of 300 x 400, off centre, as JPEG."""
-    from app.preparation import prepare
+    from app.imaging.preparation import prepare
     from app.savedmodel import SavedModelEngine
     from app.store import ModelStore
     from training.data import load

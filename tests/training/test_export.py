@@ -5,7 +5,7 @@ import csv
 import numpy as np
 import pytest
 
-from app.images import open_picture
+from app.imaging.decode import open_picture
 from app.store import ModelStore
 from tests.training.few import first
 from training.config import Config

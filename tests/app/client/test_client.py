@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 
 import app.client
-from app import images, npy
+from app import npy
 from app.client import (
     AsyncClient,
     BadAnswer,
@@ -34,6 +34,7 @@ from app.client import (
     Unavailable,
     VersionChanged,
 )
+from app.imaging.sheets import to_uint8
 from app.main import create_app
 from app.settings import Settings
 from tests.app.client.clock import FakeClock, retries
@@ -171,7 +172,7 @@ def test_at_most_so_many_requests_are_in_flight(ask):
 def test_generate_gives_the_digits_at_z(ask, url):
     one, several = ask(url, "generate", [0, 1]), ask(url, "generate", np.array([[0, 0], [1, -2]]))
     assert one.pixels.shape == (1, 28, 28)
-    assert np.array_equal(several.pixels, images.to_bytes(paint(several.z)))
+    assert np.array_equal(several.pixels, to_uint8(paint(several.z)))
     assert several.pixels.dtype == np.uint8
     assert np.array_equal(np.array(several.pictures()[1]), several.pixels[1])
     assert several.model_version == 1
@@ -183,7 +184,7 @@ def test_samples_are_repeatable_by_their_seed_and_tell_their_z(ask, url):
     first, again, other = (ask(url, "generate", sample=3, seed=seed) for seed in (1, 1, 2))
     assert np.array_equal(first.z, again.z)
     assert not np.array_equal(first.z, other.z)
-    assert np.array_equal(first.pixels, images.to_bytes(paint(first.z)))
+    assert np.array_equal(first.pixels, to_uint8(paint(first.z)))
     assert len(ask(url, "generate", sample=2)) == 2
 
 
@@ -215,7 +216,7 @@ def test_generate_takes_z_or_sample(ask, url, wrong):
 def test_reconstruct_gives_digits_and_their_loss(ask, url, digit):
     result = ask(url, "reconstruct", [digit, file_of(digit)])
     assert result.pixels.shape == (2, 28, 28)
-    assert np.array_equal(result.pixels[0], images.to_bytes(paint(result.z_mean))[0])
+    assert np.array_equal(result.pixels[0], to_uint8(paint(result.z_mean))[0])
     assert result.loss == pytest.approx(result.xent + result.kl)
     assert len(result) == len(result.pictures()) == 2
 

@@ -12,8 +12,10 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from app import images, npy
-from app.images import decode, open_picture
+from app import npy
+from app.imaging.decode import decode, open_picture
+from app.imaging.png import encode_png
+from app.imaging.sheets import contact_sheet, to_uint8
 from tests.fakes import paint
 from tests.pictures import file_of, on_paper
 
@@ -95,19 +97,19 @@ async def test_generate_paints_one_digit_as_a_png_by_default(client):
     response = await client.post("/generate", json={"z": [1, -2]})
     assert response.headers["content-type"] == "image/png"
     assert response.headers["x-model-version"] == "1"
-    assert np.array_equal(pixels(response.content), images.to_bytes(paint(np.array([[1, -2]])))[0])
+    assert np.array_equal(pixels(response.content), to_uint8(paint(np.array([[1, -2]])))[0])
 
 
 async def test_generate_lays_several_digits_on_a_sheet(client):
     z = [[i, -i] for i in range(5)]
     response = await client.post("/generate", json={"z": z}, params={"columns": 2, "scale": 3})
-    expected = images.contact_sheet(images.to_bytes(paint(np.array(z))), 2)
+    expected = contact_sheet(to_uint8(paint(np.array(z))), 2)
     assert np.array_equal(pixels(response.content), expected.repeat(3, 0).repeat(3, 1))
 
 
 async def test_generate_gives_npy_and_json_on_request(client):
     z = [[0.5, 1.5], [2, -2]]
-    expected = images.to_bytes(paint(np.array(z)))
+    expected = to_uint8(paint(np.array(z)))
     as_npy = await client.post("/generate", json={"z": z}, headers={"accept": "application/x-npy"})
     assert np.array_equal(npy.loads(as_npy.content), expected)
     as_json = (await client.post("/generate", json={"z": z}, headers={"accept": "application/json"})).json()
@@ -119,7 +121,7 @@ async def test_generate_gives_npy_and_json_on_request(client):
 async def test_generate_reads_npy(client):
     z = np.array([[1, 2], [3, 4]], np.float64)
     response = await client.post("/generate", content=npy.dumps(z), headers={**NPY, "accept": "application/x-npy"})
-    assert np.array_equal(npy.loads(response.content), images.to_bytes(paint(z)))
+    assert np.array_equal(npy.loads(response.content), to_uint8(paint(z)))
 
 
 async def test_generate_draws_from_the_prior_and_repeats_for_a_seed(client):
@@ -144,7 +146,7 @@ async def test_reconstruct_shows_input_and_reconstruction_side_by_side(client, d
     assert sheet.shape == (56, 56)
     assert np.array_equal(sheet[:28, :28], digit)
     means = [[(digit[:, :14] / 255).mean(), (digit[:, 14:] / 255).mean()]]
-    assert np.array_equal(sheet[28:, 28:], images.to_bytes(paint(np.array(means)))[0])
+    assert np.array_equal(sheet[28:, 28:], to_uint8(paint(np.array(means)))[0])
 
 
 async def test_reconstruct_gives_the_loss_and_its_parts(client, digit):
@@ -163,7 +165,7 @@ async def test_64_clients_each_get_their_own_digits(client, engine):
         for i in range(10):
             z = [(n - 32) / 8, (i - 5) / 2]
             response = await client.post("/generate", json={"z": z})
-            assert np.array_equal(pixels(response.content), images.to_bytes(paint(np.array([z])))[0])
+            assert np.array_equal(pixels(response.content), to_uint8(paint(np.array([z])))[0])
 
     await asyncio.gather(*(caller(n) for n in range(64)))
     assert len(engine.batches) < 640  # some were batched
@@ -217,9 +219,7 @@ async def test_any_bits_that_are_no_number_are_refused(client, kind, route):
 
 @pytest.mark.parametrize("left", [0.3, 0.6, 0.95])
 async def test_a_form_that_was_cut_short_is_refused_and_not_taken_for_a_shorter_one(client, digit, left):
-    whole = httpx.Request(
-        "POST", "http://x", files=[("image", (f"{n}.png", images.encode_png(digit))) for n in range(3)]
-    )
+    whole = httpx.Request("POST", "http://x", files=[("image", (f"{n}.png", encode_png(digit))) for n in range(3)])
     body = whole.read()
     headers = {"content-type": whole.headers["content-type"]}
     assert len((await client.post("/encode", content=body + b"\r\n", headers=headers)).json()["z_mean"]) == 3

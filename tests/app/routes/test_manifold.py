@@ -6,8 +6,8 @@ import threading
 import numpy as np
 import pytest
 
-from app import images
-from app.manifold import grid
+from app.imaging.manifold import grid
+from app.imaging.sheets import to_uint8
 from tests.app.routes.test_inference import pixels
 from tests.fakes import paint
 
@@ -18,7 +18,7 @@ def notebooks_loop(n, low, high) -> np.ndarray:
     quantiles = grid(n, low, high)
     for i, yi in enumerate(quantiles):
         for j, xi in enumerate(quantiles):
-            (tile,) = images.to_bytes(paint(np.array([[xi, yi]])))
+            (tile,) = to_uint8(paint(np.array([[xi, yi]])))
             figure[i * 28 : (i + 1) * 28, j * 28 : (j + 1) * 28] = tile
     return figure
 

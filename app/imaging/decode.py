@@ -1,7 +1,7 @@
-"""Encoded pictures to grey arrays and back; pure, and the only place that knows picture formats.
+"""Decode picture files to grey arrays: the only place that knows picture formats but PNG as it is written.
 
 bytes --decode--> grey picture --preparation.prepare--> digit --> the encoder
-the generator --> digits --contact_sheet--> one picture --encode_png--> bytes
+the generator --> digits --sheets.contact_sheet--> one picture --png.encode_png--> bytes
 """
 
 from __future__ import annotations
@@ -10,20 +10,13 @@ import base64
 import binascii
 import io
 import math
-import struct
 import warnings
-import zlib
-from functools import lru_cache
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from app.errors import ImageTooLarge, InvalidImage, InvalidParameter
-from app.metered import MeteredFile
-
-FloatArray = npt.NDArray[np.float32]
-ByteArray = npt.NDArray[np.uint8]
+from app.errors import ImageTooLarge, InvalidImage
+from app.imaging.types import ByteArray, FloatArray
 
 # Pillow registers dozens of openers; a service reads the few formats that people send it.
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
@@ -32,7 +25,7 @@ MEDIA_TYPES = ("image/png", "image/jpeg", "image/webp", "image/bmp")
 # A photograph's header is in some fifty pieces; its data in thousands, if its writer used a small buffer.
 HEADER_READS = 4096
 DATA_READS = 65536
-MOST_SCANS = 64  # of a progressive JPEG, each of which goes over all pixels; ten are usual
+MAX_SCANS = 64  # of a progressive JPEG, each of which goes over all pixels; ten are usual
 _START_OF_SCAN = b"\xff\xda"
 
 # A digit is drawn in 20 x 20 pixels: detail beyond this many pixels a side is only time and memory.
@@ -44,8 +37,35 @@ _JPEG = ("JPEG", "MPO")
 # Where a PNG may have an orientation or transparency.
 _NOT_PLAIN = frozenset({"exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif", "transparency"})
 
-# PNGs of at most so many pixels are stored, not compressed: they fit one packet either way.
-SMALL_PIXELS = 1024
+
+class TooManyPieces(Exception):
+    """The file was read more often than is allowed."""
+
+    def __str__(self) -> str:
+        return "it is in far more pieces than a picture needs"
+
+
+class ReadLimitedFile(io.BytesIO):
+    """A file in memory that can be read at most `reads` times.
+
+    Picture files are lists of pieces, and their parsers spend microseconds of Python on each however small it is:
+    sixteen megabytes of empty pieces would keep a thread, and the interpreter's lock, for many seconds. A count of
+    reads bounds pieces of every kind, in every format.
+
+    Raises:
+        TooManyPieces: by `read`, when they are used up.
+    """
+
+    def __init__(self, data: bytes, reads: int) -> None:
+        super().__init__(data)
+        self.left = reads
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Read as io.BytesIO does."""
+        self.left -= 1
+        if self.left < 0:
+            raise TooManyPieces
+        return super().read(size)
 
 
 def from_base64(text: str) -> bytes:
@@ -85,7 +105,7 @@ def open_picture(data: bytes, max_pixels: int) -> Image.Image:
     if not data:
         raise InvalidImage("The picture is empty: it has no bytes. Send a PNG, JPEG, WebP or BMP file.")
     try:
-        picture = Image.open(MeteredFile(data, HEADER_READS), formats=FORMATS)
+        picture = Image.open(ReadLimitedFile(data, HEADER_READS), formats=FORMATS)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as exc:
         raise ImageTooLarge(f"The picture has more than the {max_pixels:,} pixels that are read.") from exc
     except UnidentifiedImageError as exc:
@@ -99,8 +119,8 @@ def open_picture(data: bytes, max_pixels: int) -> Image.Image:
         raise ImageTooLarge(
             f"The picture has {width} x {height} = {width * height:,} pixels; at most {max_pixels:,} are read."
         )
-    if picture.format in _JPEG and data.count(_START_OF_SCAN) > MOST_SCANS:
-        raise InvalidImage(f"The JPEG has more than {MOST_SCANS} scans. Save it anew.")
+    if picture.format in _JPEG and data.count(_START_OF_SCAN) > MAX_SCANS:
+        raise InvalidImage(f"The JPEG has more than {MAX_SCANS} scans. Save it anew.")
     # A phone's MPO is a JPEG with a second view or a depth map behind it; its first frame is the photograph.
     if picture.format != "MPO" and getattr(picture, "is_animated", False):
         raise InvalidImage("The picture is animated. Send one frame of it as a still picture.")
@@ -132,7 +152,7 @@ def decode(picture: Image.Image) -> FloatArray:
         picture.close()  # its pixels would stay in memory as long as the file that it came in
 
 
-def decode_plain(picture: Image.Image) -> ByteArray | None:
+def decode_grey(picture: Image.Image) -> ByteArray | None:
     """The grey levels, uint8 (height, width), of an opened PNG that holds 8-bit grey and nothing else; else None.
 
     What `decode` gives for such a picture is this / 255.
@@ -154,19 +174,8 @@ def decode_plain(picture: Image.Image) -> ByteArray | None:
 
 def _allow_data(picture: Image.Image) -> None:
     file = getattr(picture, "fp", None)
-    if isinstance(file, MeteredFile):
+    if isinstance(file, ReadLimitedFile):
         file.left = DATA_READS
-
-
-def is_bare_png(data: bytes, shape: tuple[int, int]) -> bool:
-    """Whether a file is a PNG of `shape`, 8-bit grey, not interlaced, and has no chunks but the three that it must.
-
-    Whether these are sound is left to the decoder.
-    """
-    head, tail = _png_frame(*shape)
-    if not (data.startswith(head) and data.endswith(tail) and data[37:41] == b"IDAT"):
-        return False
-    return int.from_bytes(data[33:37], "big") == len(data) - len(head) - len(tail) - 12
 
 
 def _is_plain(picture: Image.Image) -> bool:
@@ -205,75 +214,3 @@ def _reduced(picture: Image.Image) -> Image.Image:
 
 def _as_array(picture: Image.Image) -> FloatArray:
     return np.asarray(_reduced(picture), np.float32) / np.float32(255)
-
-
-def encode_png(grey: ByteArray) -> bytes:
-    """An 8-bit grey picture, uint8 (height, width), as a PNG file."""
-    if grey.size <= SMALL_PIXELS:
-        return _stored_png(grey)
-    out = io.BytesIO()
-    Image.fromarray(grey).save(out, "PNG", compress_level=1)
-    return out.getvalue()
-
-
-def _stored_png(grey: ByteArray) -> bytes:
-    """A PNG whose pixels are not compressed: 2 microseconds for a digit, where Pillow's fastest takes 35.
-
-    The zlib stream is one stored block (RFC 1950, RFC 1951, 3.2.4). Written here, since a compressor that compresses
-    nothing still clears a quarter of a megabyte for its windows, and the caches with it.
-    """
-    height, width = grey.shape
-    lines = np.zeros((height, width + 1), np.uint8)  # each line begins with its filter type, 0 for none
-    lines[:, 1:] = grey
-    raw = lines.tobytes()
-    stream = struct.pack("<2sBHH", b"\x78\x01", 1, len(raw), 0xFFFF - len(raw)) + raw
-    data = b"IDAT" + stream + struct.pack(">I", zlib.adler32(raw))
-    head, tail = _png_frame(height, width)
-    return b"".join((head, struct.pack(">I", len(data) - 4), data, struct.pack(">I", zlib.crc32(data)), tail))
-
-
-@lru_cache(64)
-def _png_frame(height: int, width: int) -> tuple[bytes, bytes]:
-    """What stands before and after the data of an 8-bit grey PNG (ISO/IEC 15948, 11.2)."""
-    header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    head = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
-    return head, struct.pack(">I", 0) + b"IEND" + struct.pack(">I", zlib.crc32(b"IEND"))
-
-
-def contact_sheet(digits: ByteArray, columns: int | None = None) -> ByteArray:
-    """Digits side by side, row by row, without gaps.
-
-    Args:
-        digits: uint8 (n, h, w), n >= 1.
-        columns: digits in a row, 1 .. n; by default the sheet is as square as n allows.
-
-    Returns:
-        uint8 (rows * h, columns * w); places left over in the last row are black.
-    """
-    n, height, width = digits.shape
-    columns = columns or math.ceil(math.sqrt(n))
-    rows = math.ceil(n / columns)
-    sheet = np.zeros((rows * columns, height, width), np.uint8)
-    sheet[:n] = digits
-    grid = sheet.reshape(rows, columns, height, width).swapaxes(1, 2)  # (rows, h, columns, w)
-    return grid.reshape(rows * height, columns * width)
-
-
-def enlarge(picture: ByteArray, scale: int, max_pixels: int) -> ByteArray:
-    """Each pixel as a square of scale x scale pixels.
-
-    Raises:
-        InvalidParameter: the result would have more than `max_pixels`.
-    """
-    height, width = picture.shape[0] * scale, picture.shape[1] * scale
-    if height * width > max_pixels:
-        raise InvalidParameter(
-            f"The picture would have {width} x {height} pixels; at most {max_pixels:,} are made. "
-            "Ask for fewer digits or a smaller scale."
-        )
-    return picture if scale == 1 else picture.repeat(scale, 0).repeat(scale, 1)
-
-
-def to_bytes(images: FloatArray) -> ByteArray:
-    """Images in [0, 1] as grey levels 0 .. 255, rounded to the nearest."""
-    return np.rint(images * 255).astype(np.uint8)

@@ -9,8 +9,7 @@ import pytest
 from PIL import Image
 
 from app.errors import ImageTooLarge, InvalidImage
-from app.images import HEADER_READS, MOST_SCANS, decode, open_picture
-from app.metered import MeteredFile, TooManyPieces
+from app.imaging.decode import HEADER_READS, MAX_SCANS, ReadLimitedFile, TooManyPieces, decode, open_picture
 from tests.app.test_problems import PNG, check_problem
 from tests.fakes import connected
 from tests.pictures import file_of
@@ -61,11 +60,11 @@ def test_a_jpeg_with_far_too_many_scans_is_refused():
     scan = whole[whole.rfind(b"\xff\xda") : -2]
     assert decode(open_picture(whole[:-2] + scan + whole[-2:], 10**6)).shape == (40, 40)
     with pytest.raises(InvalidImage, match="scans"):
-        open_picture(whole[:-2] + scan * MOST_SCANS + whole[-2:], 10**6)
+        open_picture(whole[:-2] + scan * MAX_SCANS + whole[-2:], 10**6)
 
 
 def test_reads_are_counted_and_no_more():
-    file = MeteredFile(b"abc", 2)
+    file = ReadLimitedFile(b"abc", 2)
     assert (file.read(1), file.read()) == (b"a", b"bc")
     with pytest.raises(TooManyPieces):
         file.read()

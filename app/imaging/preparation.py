@@ -17,7 +17,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from app.errors import InvalidImage
-from app.images import ByteArray, FloatArray
+from app.imaging.types import ByteArray, FloatArray
 
 BoolArray = npt.NDArray[np.bool_]
 Invert = Literal["auto", "true", "false"]

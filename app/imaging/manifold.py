@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from app.images import FloatArray
+from app.imaging.types import FloatArray
 
 
 def grid(n: int, low: float, high: float) -> FloatArray:

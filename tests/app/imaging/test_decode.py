@@ -6,13 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from app import images
-from app.errors import ImageTooLarge, InvalidImage, InvalidParameter
+from app.errors import ImageTooLarge, InvalidImage
+from app.imaging.decode import decode, open_picture
 from tests.pictures import bomb, file_of
 
 
 def read(data: bytes, max_pixels: int = 2_000_000) -> np.ndarray:
-    return images.decode(images.open_picture(data, max_pixels))
+    return decode(open_picture(data, max_pixels))
 
 
 def test_an_8_bit_grey_png_comes_back_as_its_bytes_over_255(digit):
@@ -119,21 +119,3 @@ def test_a_damaged_png_is_a_picture_or_an_error_of_ours(data):
     except (InvalidImage, ImageTooLarge):
         return
     assert 0 <= grey.min() <= grey.max() <= 1
-
-
-def test_a_contact_sheet_goes_row_by_row():
-    digits = np.arange(5, dtype=np.uint8)[:, None, None].repeat(2, 1).repeat(3, 2)
-    sheet = images.contact_sheet(digits, 2)
-    assert sheet.shape == (6, 6)
-    assert sheet[::2, ::3].tolist() == [[0, 1], [2, 3], [4, 0]]
-    assert images.contact_sheet(digits).shape == (4, 9)
-
-
-def test_enlarging_has_a_bound():
-    assert images.enlarge(np.ones((2, 3), np.uint8), 2, 24).shape == (4, 6)
-    with pytest.raises(InvalidParameter, match="6 x 4"):
-        images.enlarge(np.ones((2, 3), np.uint8), 2, 23)
-
-
-def test_png_encoding_is_lossless(digit):
-    assert np.array_equal(np.rint(read(images.encode_png(digit)) * 255), digit)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from app.manifold import grid, latents
+from app.imaging.manifold import grid, latents
 
 
 def test_the_grid_is_the_notebooks():

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from app.errors import InvalidImage
-from app.preparation import prepare
+from app.imaging.preparation import prepare
 from tests.pictures import on_paper
 
 SHAPE = (28, 28)

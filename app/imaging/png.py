@@ -1,0 +1,60 @@
+"""PNG files of grey pictures: writing them, and telling the smallest kind by its bytes."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from functools import lru_cache
+
+import numpy as np
+from PIL import Image
+
+from app.imaging.types import ByteArray
+
+# PNGs of at most so many pixels are stored, not compressed: they fit one packet either way.
+SMALL_PIXELS = 1024
+
+
+def encode_png(grey: ByteArray) -> bytes:
+    """An 8-bit grey picture, uint8 (height, width), as a PNG file."""
+    if grey.size <= SMALL_PIXELS:
+        return _stored_png(grey)
+    out = io.BytesIO()
+    Image.fromarray(grey).save(out, "PNG", compress_level=1)
+    return out.getvalue()
+
+
+def _stored_png(grey: ByteArray) -> bytes:
+    """A PNG whose pixels are not compressed: 2 microseconds for a digit, where Pillow's fastest takes 35.
+
+    The zlib stream is one stored block (RFC 1950, RFC 1951, 3.2.4). Written here, since a compressor that compresses
+    nothing still clears a quarter of a megabyte for its windows, and the caches with it.
+    """
+    height, width = grey.shape
+    lines = np.zeros((height, width + 1), np.uint8)  # each line begins with its filter type, 0 for none
+    lines[:, 1:] = grey
+    raw = lines.tobytes()
+    stream = struct.pack("<2sBHH", b"\x78\x01", 1, len(raw), 0xFFFF - len(raw)) + raw
+    data = b"IDAT" + stream + struct.pack(">I", zlib.adler32(raw))
+    head, tail = _png_frame(height, width)
+    return b"".join((head, struct.pack(">I", len(data) - 4), data, struct.pack(">I", zlib.crc32(data)), tail))
+
+
+def is_minimal_png(data: bytes, shape: tuple[int, int]) -> bool:
+    """Whether a file is a PNG of `shape`, 8-bit grey, not interlaced, and has no chunks but the three that it must.
+
+    Whether these are sound is left to the decoder.
+    """
+    head, tail = _png_frame(*shape)
+    if not (data.startswith(head) and data.endswith(tail) and data[37:41] == b"IDAT"):
+        return False
+    return int.from_bytes(data[33:37], "big") == len(data) - len(head) - len(tail) - 12
+
+
+@lru_cache(64)
+def _png_frame(height: int, width: int) -> tuple[bytes, bytes]:
+    """What stands before and after the data of an 8-bit grey PNG (ISO/IEC 15948, 11.2)."""
+    header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    head = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
+    return head, struct.pack(">I", 0) + b"IEND" + struct.pack(">I", zlib.crc32(b"IEND"))

@@ -12,17 +12,17 @@ from contextlib import ExitStack, asynccontextmanager, contextmanager, nullconte
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from app import memory, native_log, tracing
+from app import native_log, tracing
 from app.application import Application
 from app.batch_spans import TracedBatcher
 from app.batching import Batcher
 from app.departure import leave_to_start_anew
-from app.loading import OpenEngine, load, open_saved_models
-from app.reloading import Reloader
+from app.models.loader import OpenEngine, load_version, open_saved_models, release_memory
+from app.models.reloader import Reloader
+from app.models.store import ModelStore
 from app.service import Service
 from app.settings import Settings
 from app.signals import taken_elsewhere
-from app.store import ModelStore
 from app.supervisor import end_with_supervisor
 from app.watchdog import Watchdog
 
@@ -46,7 +46,7 @@ async def running(
             around.enter_context(taken_elsewhere())
         end_with_supervisor()
         store = ModelStore(settings.model_store)
-        open_version = functools.partial(load, settings=settings, open_engine=open_engine)
+        open_version = functools.partial(load_version, settings=settings, open_engine=open_engine)
         with native_log.held() if tensorflow else nullcontext():
             model = open_version(store.open(store.chosen(settings.model_version)))
         service = Service(model, settings, app.state.metrics, _batchers(tracers, app.version))
@@ -71,7 +71,7 @@ def _settle() -> None:
 
     TensorFlow is a million objects that will never be garbage: looking through them holds up every request.
     """
-    memory.give_back()
+    release_memory()
     gc.freeze()
 
 

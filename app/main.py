@@ -17,8 +17,8 @@ from app.body_limit import BodyLimit
 from app.edge import Edge
 from app.imaging.decode import ignore_warnings
 from app.lifespan import running
-from app.loading import OpenEngine, open_saved_models
 from app.metrics import Metrics
+from app.models.loader import OpenEngine, open_saved_models
 from app.protection import Protected
 from app.release import release
 from app.routes import explorer, inference, manifold, open_inference, operations, permissions, tensorflow_serving

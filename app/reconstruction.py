@@ -7,8 +7,8 @@ from functools import cached_property
 
 import numpy as np
 
-from app.engine import Posterior
 from app.imaging.types import FloatArray
+from app.models.engine import Posterior
 
 
 @dataclass(frozen=True)

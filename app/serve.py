@@ -30,8 +30,8 @@ from app.command_line import Parser, whole
 from app.connections import Bounds, Connections
 from app.departure import leave
 from app.errors import DigitVaeError, require_tensorflow
+from app.models.store import ModelStore
 from app.settings import Settings
-from app.store import ModelStore
 from app.supervisor import Supervisor, Worker
 
 WORKER_START_S = 120  # uvicorn kills a worker that does not answer its ping, and importing TensorFlow keeps it busy

@@ -15,7 +15,6 @@ import numpy as np
 
 from app.batching import Batcher, Failed, Gone, Observer
 from app.departure import leave_to_start_anew
-from app.engine import Posterior
 from app.errors import (
     AnswerTooLarge,
     EngineError,
@@ -30,8 +29,9 @@ from app.imaging.png import encode_png
 from app.imaging.preparation import Fit, Invert
 from app.imaging.sheets import contact_sheet, enlarge
 from app.imaging.types import ByteArray, FloatArray
+from app.models.engine import Posterior
+from app.models.loaded_model import MANIFOLD_CACHE_BYTES, LoadedModel
 from app.reconstruction import Reconstruction
-from app.served_model import MANIFOLD_CACHE_BYTES, ServedModel
 from app.settings import Settings
 from app.side_work import SideWork
 from app.sources import Source, SourceReader
@@ -55,7 +55,7 @@ class Service:
 
     def __init__(
         self,
-        model: ServedModel,
+        model: LoadedModel,
         settings: Settings,
         observer: Observer | None = None,
         new_batcher: NewBatcher = Batcher,
@@ -74,7 +74,7 @@ class Service:
         self._side_work = SideWork()
         self._sources = SourceReader(settings, self._side_work)
 
-    def use(self, model: ServedModel) -> ServedModel:
+    def use(self, model: LoadedModel) -> LoadedModel:
         """Give new requests this version from now on; returns the one they got before, which some still use."""
         before, self.model = self.model, model
         self._batcher.inline_rows = self._inline_rows(model)
@@ -85,7 +85,7 @@ class Service:
         await self._batcher.settled()
 
     async def encode(
-        self, model: ServedModel, sources: Sequence[Source], invert: Invert, fit: Fit, gone: Gone | None = None
+        self, model: LoadedModel, sources: Sequence[Source], invert: Invert, fit: Fit, gone: Gone | None = None
     ) -> Posterior:
         """The posterior of every image, in order.
 
@@ -105,18 +105,18 @@ class Service:
         batch = await self._sources.batch(model.engine.image_shape, sources, invert, fit)
         return await self._posterior(model, batch, gone)
 
-    async def generate(self, model: ServedModel, z: FloatArray, gone: Gone | None = None) -> ByteArray:
+    async def generate(self, model: LoadedModel, z: FloatArray, gone: Gone | None = None) -> ByteArray:
         """Grey levels (n, h, w) for latent vectors (n, d)."""
         (levels,) = await self._batcher.submit(model.engine.render, self._checked(model, z), gone)
         return levels
 
-    async def generate_unrounded(self, model: ServedModel, z: FloatArray, gone: Gone | None = None) -> FloatArray:
+    async def generate_unrounded(self, model: LoadedModel, z: FloatArray, gone: Gone | None = None) -> FloatArray:
         """Images (n, h, w) in [0, 1] for latent vectors (n, d): what `generate` rounds to grey levels."""
         (generated,) = await self._batcher.submit(model.engine.generate, self._checked(model, z), gone)
         return generated
 
     async def reconstruct(
-        self, model: ServedModel, sources: Sequence[Source], invert: Invert, fit: Fit, gone: Gone | None = None
+        self, model: LoadedModel, sources: Sequence[Source], invert: Invert, fit: Fit, gone: Gone | None = None
     ) -> Reconstruction:
         """Every image through encoder and generator, and its loss at z_mean."""
         seen = await self._sources.batch(model.engine.image_shape, sources, invert, fit)
@@ -125,7 +125,7 @@ class Service:
         return Reconstruction(seen, again, posterior)
 
     async def manifold(
-        self, model: ServedModel, n: int, scale: int, span: tuple[float, float], dims: tuple[int, int]
+        self, model: LoadedModel, n: int, scale: int, span: tuple[float, float], dims: tuple[int, int]
     ) -> bytes:
         """The notebook's figure, between two quantiles, as a PNG of n * h * scale pixels a side.
 
@@ -142,7 +142,7 @@ class Service:
         return await asyncio.shield(drawing)  # who leaves takes nothing from the others
 
     async def _draw(
-        self, model: ServedModel, n: int, scale: int, span: tuple[float, float], dims: tuple[int, int]
+        self, model: LoadedModel, n: int, scale: int, span: tuple[float, float], dims: tuple[int, int]
     ) -> bytes:
         with model:  # the requests that want it may all have left before it is there
             z = manifold.latents(manifold.grid(n, *span), model.engine.latent_dim, dims)
@@ -230,13 +230,13 @@ class Service:
         self._side_work.close()
         self.model.engine.close()
 
-    def _inline_rows(self, model: ServedModel) -> int:
+    def _inline_rows(self, model: LoadedModel) -> int:
         return min(model.engine.quick_rows, self.settings.max_inline_rows)
 
-    async def _posterior(self, model: ServedModel, batch: FloatArray, gone: Gone | None) -> Posterior:
+    async def _posterior(self, model: LoadedModel, batch: FloatArray, gone: Gone | None) -> Posterior:
         return Posterior(*await self._batcher.submit(model.engine.encode, batch, gone))
 
-    def _checked(self, model: ServedModel, z: FloatArray) -> FloatArray:
+    def _checked(self, model: LoadedModel, z: FloatArray) -> FloatArray:
         d = model.engine.latent_dim
         if z.ndim != 2 or z.shape[1] != d or not len(z):
             raise InvalidLatent(f"A latent vector of this model is {d} numbers; got the shape {z.shape}.")
@@ -244,7 +244,7 @@ class Service:
             raise InvalidLatent(f"There are {len(z)} latent vectors; at most {self.settings.max_rows} are taken.")
         return z
 
-    def _check_manifold(self, model: ServedModel, n: int, scale: int, dims: tuple[int, int]) -> None:
+    def _check_manifold(self, model: LoadedModel, n: int, scale: int, dims: tuple[int, int]) -> None:
         if n > self.settings.max_manifold_n:
             raise InvalidParameter(f"n is {n}; at most {self.settings.max_manifold_n} digits a side are drawn.")
         if scale > self.settings.max_scale:
@@ -254,7 +254,7 @@ class Service:
             raise InvalidParameter(f"dims must be two different coordinates of 0 .. {d - 1}.")
 
 
-def _drawn(model: ServedModel, key: tuple[object, ...], drawing: asyncio.Task[bytes]) -> None:
+def _drawn(model: LoadedModel, key: tuple[object, ...], drawing: asyncio.Task[bytes]) -> None:
     """Keep what was drawn, unless it failed, or is so large that others would have to go for it."""
     del model.drawing[key]
     if not drawing.cancelled() and drawing.exception() is None and len(drawing.result()) <= MANIFOLD_CACHE_BYTES // 8:

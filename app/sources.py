@@ -11,12 +11,12 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from app.engine import Engine
 from app.errors import ImageTooLarge, InvalidImage
 from app.imaging.decode import decode, decode_grey, open_picture
 from app.imaging.png import is_minimal_png
 from app.imaging.preparation import Fit, Invert, must_turn, prepare
 from app.imaging.types import ByteArray, FloatArray
+from app.models.engine import Engine
 from app.settings import Settings
 from app.side_work import SideWork
 

@@ -33,8 +33,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from app import memory, npy
+from app import npy
 from app.main import create_app
+from app.models.loader import release_memory
 from app.settings import Settings
 
 HANG_S = 10.0
@@ -340,7 +341,7 @@ def _repacked(rng: random.Random, png: bytes, mutate: Mutate) -> bytes:
 
 def _used_mb() -> float:
     """Resident memory without what is free and merely kept: what is left is held by something."""
-    memory.give_back()
+    release_memory()
     return _resident_mb()
 
 

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from app import npy
-from app.store import ModelStore
+from app.models.store import ModelStore
 from benchmarks.contenders import FLOOR, ONE, ROOT, resident_mb, running
 from benchmarks.overload import open_loop
 from benchmarks.wrk import closed
@@ -79,9 +79,9 @@ def _rate(once: Any) -> float:
 
 _ENGINE = """
 import numpy as np
-from app.loading import open_saved_models
+from app.models.loader import open_saved_models
 from app.settings import Settings
-from app.store import ModelStore
+from app.models.store import ModelStore
 from benchmarks.own import BULK, _rate
 settings = Settings()
 engine = open_saved_models(ModelStore(settings.model_store).open(), settings)

@@ -28,8 +28,8 @@ import numpy as np
 from pydantic_core import to_json
 
 from app.imaging.png import encode_png
-from app.manifest import Manifest, StoredFile
-from app.store import PARTS, PIN, ModelStore
+from app.models.manifest import Manifest, StoredFile
+from app.models.store import PARTS, PIN, ModelStore
 from benchmarks.contenders import ONE, ROOT, resident_mb, running
 from training.publish import publish
 
@@ -75,8 +75,8 @@ def requests() -> list[Asked]:
 
 def prepare(folder: Path) -> Bodies:
     """Write the SavedModels of every kind and compute what each gives, in a process that TensorFlow may fill."""
-    from app.savedmodel import SavedModelEngine
-    from app.store import StoredVersion
+    from app.models.savedmodel import SavedModelEngine
+    from app.models.store import StoredVersion
     from training import savedmodels
     from training.config import PRESETS
     from training.model import build

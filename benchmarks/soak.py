@@ -21,8 +21,8 @@ from pathlib import Path
 
 import numpy as np
 
-from app.manifest import Manifest, StoredFile
-from app.store import PARTS, ModelStore
+from app.models.manifest import Manifest, StoredFile
+from app.models.store import PARTS, ModelStore
 from benchmarks.contenders import ROOT, family, resident_mb
 from benchmarks.server import Server, serving
 from benchmarks.steady import Steady

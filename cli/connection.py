@@ -19,9 +19,9 @@ from app.command_line import number, whole
 from cli.errors import CommandError, UsageError
 
 if TYPE_CHECKING:
-    from app.engine import Engine
+    from app.models.engine import Engine
+    from app.models.store import StoredVersion
     from app.settings import Settings
-    from app.store import StoredVersion
 
 OpenEngine = Callable[["StoredVersion", "Settings"], "Engine"]
 R = TypeVar("R")
@@ -62,7 +62,7 @@ def use(options: argparse.Namespace, work: Callable[[AsyncClient], Awaitable[R]]
     """What `work` makes of the model that the options name.
 
     Raises:
-        ClientError, StoreError, EngineError: see the client and app.loading.load.
+        ClientError, StoreError, EngineError: see the client and app.models.loader.load_version.
         UsageError: the options contradict each other.
     """
     if options.version is not None and options.store is None:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from app.command_line import Parser, whole
-from app.store import PIN, ModelStore, StoredVersion
+from app.models.store import PIN, ModelStore, StoredVersion
 from cli import connection, files
 from cli.errors import CommandError
 

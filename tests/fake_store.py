@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
-from app.manifest import DataRecord, Manifest, StoredFile
+from app.models.manifest import DataRecord, Manifest, StoredFile
 from training.publish import publish
 
 D = 2

@@ -9,9 +9,9 @@ from contextlib import asynccontextmanager
 import httpx
 import numpy as np
 
-from app.engine import Posterior
 from app.imaging.types import ByteArray, FloatArray
 from app.main import create_app
+from app.models.engine import Posterior
 from app.settings import Settings
 from tests.fake_store import SHAPE, D
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from app.manifest import Manifest
-from app.store import ModelStore
+from app.models.manifest import Manifest
+from app.models.store import ModelStore
 from training import devices, progress, tensorboard
 from training.config import Config
 from training.data import DataSet, Preparing, load

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from app.imaging.types import ByteArray
-from app.manifest import DataRecord
+from app.models.manifest import DataRecord
 from training import devices
 from training.errors import DataError
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from app.manifest import Manifest, StoredFile
+from app.models.manifest import Manifest, StoredFile
 from training import savedmodels
 from training.data import DataSet
 from training.evaluate import evaluate

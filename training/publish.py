@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from app.manifest import Manifest, StoredFile
-from app.store import PARTS, digest
+from app.models.manifest import Manifest, StoredFile
+from app.models.store import PARTS, digest
 from training.errors import PublishError
 
 STAGING = ".staging-"

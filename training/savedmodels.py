@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from app.store import PARTS, StoredVersion
+from app.models.store import PARTS, StoredVersion
 from training.errors import PublishError
 from training.model import Autoencoder
 

@@ -1,6 +1,6 @@
 """Which version the services of a store serve before and after a publish, as sentences for a person.
 
-Training never looks at a service: the store decides what those that follow it serve (app/store.py).
+Training never looks at a service: the store decides what those that follow it serve (app/models/store.py).
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from app.errors import StoreError
-from app.manifest import Manifest
-from app.store import ModelStore
+from app.models.manifest import Manifest
+from app.models.store import ModelStore
 
 DEFAULT = "model_store"  # of services and of `digit-vae models`, unless VAE_MODEL_STORE names another
 

@@ -12,8 +12,8 @@ from fastapi import Request
 
 from app.errors import InvalidLatent, InvalidParameter, NotFound
 from app.imaging.types import FloatArray
+from app.models.loaded_model import LoadedModel
 from app.routes.reading import images_from_array, latents_from_array, served
-from app.served_model import ServedModel
 from app.service import Service
 from app.sources import Source
 from app.tensors import Array, Shape
@@ -32,7 +32,7 @@ class Model:
     takes: str  # the name of its input
     shape: Shape  # of that; -1 is the number of rows
     gives: dict[str, Shape]
-    run: Callable[[Service, ServedModel, Value, Gone], Awaitable[Outputs]]
+    run: Callable[[Service, LoadedModel, Value, Gone], Awaitable[Outputs]]
 
     def input_of(self, values: Mapping[str, Value]) -> Value:
         """The model's one input among the tensors that a request names.
@@ -74,7 +74,7 @@ def model_of(request: Request) -> Model:
     return model
 
 
-def models(loaded: ServedModel) -> tuple[Model, Model]:
+def models(loaded: LoadedModel) -> tuple[Model, Model]:
     """Both."""
     version, engine = loaded.version, loaded.engine
     image, z = (-1, *engine.image_shape), (-1, engine.latent_dim)
@@ -84,14 +84,14 @@ def models(loaded: ServedModel) -> tuple[Model, Model]:
     )
 
 
-async def _encode(service: Service, loaded: ServedModel, value: Value, gone: Gone) -> Outputs:
+async def _encode(service: Service, loaded: LoadedModel, value: Value, gone: Gone) -> Outputs:
     """Picture files are prepared as those of /encode are."""
     found: list[Source] = [*value] if isinstance(value, list) else [images_from_array(value)]
     posterior = await service.encode(loaded, found, "auto", "auto", gone)
     return posterior._asdict()
 
 
-async def _generate(service: Service, loaded: ServedModel, value: Value, gone: Gone) -> Outputs:
+async def _generate(service: Service, loaded: LoadedModel, value: Value, gone: Gone) -> Outputs:
     if isinstance(value, list):
         raise InvalidLatent("z is numbers, not files.")
     if value.dtype.kind != "f":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Request, Response
 
 from app import metrics
-from app.manifest import Manifest
+from app.models.manifest import Manifest
 from app.routes.documents import TEXT, answers, operation, refusals
 from app.routes.reading import query, served, service_of
 from app.schemas import NoQuery, State

@@ -26,8 +26,8 @@ from app.errors import (
 )
 from app.imaging.decode import MEDIA_TYPES, from_base64
 from app.imaging.types import FloatArray
+from app.models.loaded_model import LoadedModel
 from app.schemas import EncodeRequest, GenerateRequest, rejection
-from app.served_model import ServedModel
 from app.service import Service
 from app.sources import Source
 
@@ -45,9 +45,9 @@ def service_of(request: Request) -> Service:
     return service
 
 
-def served(request: Request) -> ServedModel:
+def served(request: Request) -> LoadedModel:
     """The version that this request began on; another may be served to those that came later."""
-    model: ServedModel = request.scope["model"]
+    model: LoadedModel = request.scope["model"]
     return model
 
 

@@ -15,8 +15,8 @@ from starlette.types import Receive, Scope, Send
 from app import npy, problems, protection
 from app.body_clock import BodyClock
 from app.errors import CallerLeft, DigitVaeError, EmptyBody
+from app.models.loaded_model import LoadedModel
 from app.routes.reading import hung_up, latents_from_json, latents_from_npy
-from app.served_model import ServedModel
 from app.service import Service
 
 MAX_BODY_BYTES = 65536  # more is long on its way in any case
@@ -27,7 +27,7 @@ REQUIRED = (b"content-type", b"content-length")
 UNUSUAL = (b"transfer-encoding", b"expect")
 
 Answer = tuple[bytes, bytes]  # content and its type
-Work = Callable[[Service, ServedModel, bytes, Callable[[], bool]], Awaitable[Answer]]
+Work = Callable[[Service, LoadedModel, bytes, Callable[[], bool]], Awaitable[Answer]]
 
 
 async def generate(scope: Scope, receive: Receive, send: Send) -> int | None:
@@ -46,7 +46,7 @@ async def encode(scope: Scope, receive: Receive, send: Send) -> int | None:
 
 async def manifold(scope: Scope, receive: Receive, send: Send) -> int | None:
     """GET /manifold.png as it was answered before; see edge.ShortCut."""
-    model: ServedModel = scope["model"]
+    model: LoadedModel = scope["model"]
     kept = model.answers.get(scope["query_string"])
     if kept is None or not all(_asks_nothing(name, value) for name, value in scope["headers"]):
         return None
@@ -62,18 +62,18 @@ def _asks_nothing(name: bytes, value: bytes) -> bool:
 SHORT_CUTS = {("POST", "/generate"): generate, ("POST", "/encode"): encode, ("GET", "/manifold.png"): manifold}
 
 
-async def digit(service: Service, model: ServedModel, body: bytes, gone: Callable[[], bool]) -> Answer:
+async def digit(service: Service, model: LoadedModel, body: bytes, gone: Callable[[], bool]) -> Answer:
     """JSON with a z to a PNG."""
     z = latents_from_json(body, model.engine.latent_dim, service.settings.max_rows)
     return await service.picture_off_loop(await service.generate(model, z, gone), None, 1), b"image/png"
 
 
-async def _array(service: Service, model: ServedModel, body: bytes, gone: Callable[[], bool]) -> Answer:
+async def _array(service: Service, model: LoadedModel, body: bytes, gone: Callable[[], bool]) -> Answer:
     z = latents_from_npy(body, model.engine.latent_dim)
     return npy.dumps(await service.generate(model, z, gone)), npy.MEDIA_TYPE.encode()
 
 
-async def posterior(service: Service, model: ServedModel, body: bytes, gone: Callable[[], bool]) -> Answer:
+async def posterior(service: Service, model: LoadedModel, body: bytes, gone: Callable[[], bool]) -> Answer:
     """A picture to JSON with its posterior."""
     z_mean, z_log_var = await service.encode(model, [body], "auto", "auto", gone)
     document = {"model_version": model.version, "z_mean": z_mean.tolist(), "z_log_var": z_log_var.tolist()}
@@ -100,7 +100,7 @@ def is_plain(scope: Scope, taken: Mapping[bytes, tuple[bytes, ...]], required: t
 
 
 async def _answered(scope: Scope, receive: Receive, send: Send, work: Work) -> int:
-    model: ServedModel = scope["model"]
+    model: LoadedModel = scope["model"]
     try:
         service: Service = scope["service"]
         body = await _read(BodyClock(receive, service.settings.body_timeout_s))

@@ -13,7 +13,7 @@ import httpx
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from app.store import ModelStore
+from app.models.store import ModelStore
 from tests.e2e.browser import DESK, PHONE, THREE, draw, launched, open_explorer
 
 HERE = Path(__file__).parent

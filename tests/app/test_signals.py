@@ -47,10 +47,10 @@ def test_their_handlers_run_in_the_main_thread_as_ever():
 STORM = """
 import os, signal, sys, threading, time
 import numpy as np
-from app.loading import open_saved_models
+from app.models.loader import open_saved_models
 from app.settings import Settings
 from app.signals import taken_elsewhere
-from app.store import ModelStore
+from app.models.store import ModelStore
 
 def storm(received):
     while True:

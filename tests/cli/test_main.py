@@ -89,7 +89,7 @@ def test_ctrl_c_is_130(monkeypatch, capsys, store):
     def stopped(self):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("app.store.ModelStore.versions", stopped)
+    monkeypatch.setattr("app.models.store.ModelStore.versions", stopped)
     assert main(["models", "list", "--store", str(store)]) == 130
     assert capsys.readouterr().err == "stopped\n"
 

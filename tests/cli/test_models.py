@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from app.store import ModelStore
+from app.models.store import ModelStore
 from cli.__main__ import main
 from tests.fake_store import publish_fake
 

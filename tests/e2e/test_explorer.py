@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 import uvicorn
 
-from app.engine import Posterior
 from app.imaging.decode import decode, open_picture
 from app.main import create_app
+from app.models.engine import Posterior
 from app.settings import Settings
 from tests.e2e.browser import DESK, PHONE, launched_or_skipped
 from tests.e2e.server import free_port

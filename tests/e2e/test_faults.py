@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from app.store import ModelStore
+from app.models.store import ModelStore
 from benchmarks.deaths import deaths
 from benchmarks.server import serving
 from benchmarks.soak import copy_version, remove, run, withdraw

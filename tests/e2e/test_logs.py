@@ -30,7 +30,7 @@ def test_every_line_of_a_service_is_json(workers, tmp_path):
         wait_for("app.announcement", log)
         assert server.stop() == 0
     lines = [json.loads(line) for line in log.read_text().splitlines()]
-    assert {"app.loading", "uvicorn.error", "app.access_log"} <= {line["logger"] for line in lines}
+    assert {"app.models.loader", "uvicorn.error", "app.access_log"} <= {line["logger"] for line in lines}
     (line,) = [line for line in lines if line["logger"] == "app.announcement"]
     assert line["message"] == f"digit-vae serves version 1 at {server.url}"
     (line,) = [line for line in lines if line.get("request_id") == "mine"]

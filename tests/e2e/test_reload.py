@@ -17,13 +17,12 @@ import pytest
 
 from app import npy
 from app.errors import CorruptVersion, EngineError
-from app.loading import open_saved_models
 from app.main import create_app
-from app.memory import give_back
-from app.savedmodel import SavedModelEngine
+from app.models.loader import open_saved_models, release_memory
+from app.models.probe import probe
+from app.models.savedmodel import SavedModelEngine
+from app.models.store import ModelStore
 from app.settings import Settings
-from app.store import ModelStore
-from app.verification import probe
 from tests.e2e.server import serving
 from tests.fake_store import SHAPE
 from tests.real import SMALL, export, publish_real
@@ -205,7 +204,7 @@ async def test_faulty_versions_one_after_the_other_leave_the_first_one_serving(s
         await asyncio.sleep(0.2)
         assert await digits(client) == before
         assert await count(client, "reload_failures_total") == len(FAULTS)
-        told = [record.getMessage() for record in caplog.records if record.name == "app.reloading"]
+        told = [record.getMessage() for record in caplog.records if record.name == "app.models.reloader"]
         assert len(told) == len(FAULTS)
         pin(store, 2)
         await serves(client, 2)
@@ -247,7 +246,7 @@ def resident_mb() -> float:
 @pytest.mark.long
 async def test_versions_that_were_let_go_leave_no_memory_behind(tmp_path, monkeypatch):
     """Changes between models of 11 MB each: were every second one kept, the last six would find 90 MB more."""
-    monkeypatch.setattr("app.savedmodel.WARM_ROWS", (1, 64, 1024))  # the others take time and no memory
+    monkeypatch.setattr("app.models.savedmodel.WARM_ROWS", (1, 64, 1024))  # the others take time and no memory
     store = tmp_path / "store"
     large = PRESETS["best"]
     for seed in (1, 2):
@@ -259,7 +258,7 @@ async def test_versions_that_were_let_go_leave_no_memory_behind(tmp_path, monkey
             pin(store, 1 + change % 2)
             await serves(client, 1 + change % 2)
             await digits(client)
-            give_back()
+            release_memory()
             sizes.append(resident_mb())
         await asyncio.sleep(0.2)
         assert sum(engine() is not None for engine in opened) <= 2

@@ -229,8 +229,8 @@ def test_a_service_that_cannot_start_says_why_in_one_line(store, environment, wo
 def test_photographed_digits_land_where_the_digits_do():
     """The shipped model, real digits: ink on a white sheet of 300 x 400, off centre, as JPEG."""
     from app.imaging.preparation import prepare
-    from app.savedmodel import SavedModelEngine
-    from app.store import ModelStore
+    from app.models.savedmodel import SavedModelEngine
+    from app.models.store import ModelStore
     from training.data import load
 
     engine = SavedModelEngine(ModelStore(ROOT / "model_store").open())

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from app.store import ModelStore
+from app.models.store import ModelStore
 from tests.forked import Forked
 from training.__main__ import main
 

@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 import numpy as np
 import pytest
 
-from app.store import ModelStore
+from app.models.store import ModelStore
 from tests.forked import Forked
 from training import devices
 from training.errors import TrainingError

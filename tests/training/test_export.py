@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from app.imaging.decode import open_picture
-from app.store import ModelStore
+from app.models.store import ModelStore
 from tests.training.few import first
 from training.config import Config
 from training.data import DataSet, load
@@ -66,7 +66,7 @@ def test_the_signatures_are_those_of_the_contract(published):
 
 
 def test_the_engine_computes_what_was_trained(published, trained, digits):
-    from app.savedmodel import SavedModelEngine
+    from app.models.savedmodel import SavedModelEngine
 
     _, root = published
     engine = SavedModelEngine(ModelStore(root).open())
@@ -207,7 +207,7 @@ def test_the_engine_refuses_a_model_without_its_signatures(tmp_path):
     import tensorflow as tf
 
     from app.errors import CorruptVersion
-    from app.savedmodel import SavedModelEngine
+    from app.models.savedmodel import SavedModelEngine
     from tests.fake_store import publish_fake
 
     publish_fake(tmp_path)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from app.manifest import StoredFile
+from app.models.manifest import StoredFile
 from tests.fake_store import fake_manifest
 from tests.training.test_data import draw_pictures, save
 from training import progress

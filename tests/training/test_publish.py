@@ -8,7 +8,7 @@ from contextlib import suppress
 
 import pytest
 
-from app.store import ModelStore
+from app.models.store import ModelStore
 from tests.fake_store import fake_manifest, publish_fake, stage_fake
 from training.errors import PublishError
 from training.publish import check_writable, publish

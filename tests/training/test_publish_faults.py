@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from app.store import ModelStore, digest
+from app.models.store import ModelStore, digest
 from tests.fake_store import fake_manifest, publish_fake, stage_fake
 from tests.forked import Forked
 from training.errors import PublishError

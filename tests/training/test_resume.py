@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from app.store import ModelStore
+from app.models.store import ModelStore
 from tests.forked import ROOT, Forked
 from tests.training.few import first
 from training.config import Config

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from app.store import ModelStore
+from app.models.store import ModelStore
 from tests.training.few import first
 from training.config import Config
 from training.data import DataSet, load

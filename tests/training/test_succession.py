@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from app.manifest import Manifest, StoredFile
-from app.store import ModelStore
+from app.models.manifest import Manifest, StoredFile
+from app.models.store import ModelStore
 from cli.__main__ import main
 from tests.fake_store import fake_manifest, publish_fake, stage_fake
 from training.publish import next_version, publish

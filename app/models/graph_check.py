@@ -1,4 +1,4 @@
-"""Whether a version may be loaded, and whether what was loaded works: the checks behind the digests.
+"""Check the graph of a version before it is loaded: the check behind the digests.
 
 A SavedModel is a program: its operations run in this process, with its rights. Digests say that a version is what its
 manifest says, not that somebody meant well. So, before anything runs, its graph is compared with lists of what may be
@@ -15,15 +15,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-import numpy as np
-
-from app.engine import Engine
-from app.errors import CorruptVersion, EngineError
-from app.imaging.types import ByteArray, FloatArray
+from app.errors import CorruptVersion
 
 # What signatures may compute with: no state, no files, no randomness, no loops, and as much memory as their inputs ask.
 # fmt: off
-COMPUTING = frozenset({
+ALLOWED_OPS = frozenset({
     "Abs", "Acos", "Add", "AddN", "AddV2", "All", "Any", "ArgMax", "ArgMin", "Asin", "Atan", "Atan2", "AvgPool",
     "BatchMatMul", "BatchMatMulV2", "BatchMatMulV3", "BatchToSpaceND", "BiasAdd", "BroadcastTo", "Cast", "Ceil",
     "ClipByValue", "Concat", "ConcatV2", "Const", "Conv2D", "Conv2DBackpropInput", "Cos", "Cosh", "Cumsum",
@@ -43,13 +39,11 @@ COMPUTING = frozenset({
 })
 # fmt: on
 # Reading the weights, once, while the version is loaded.
-RESTORING = frozenset({"AssignVariableOp", "RestoreV2", "VarIsInitializedOp"})
+RESTORE_OPS = frozenset({"AssignVariableOp", "RestoreV2", "VarIsInitializedOp"})
 # Every SavedModel can also save itself. That part may be there, as long as nothing that we run leads to it.
-SAVING = frozenset(
+SAVE_OPS = frozenset(
     {"DisableCopyOnRead", "MergeV2Checkpoints", "SaveV2", "ShardedFilename", "StaticRegexFullMatch", "StringJoin"}
 )
-
-PROBES = 8
 
 
 def check_graph(meta_graph: Any) -> None:
@@ -62,18 +56,18 @@ def check_graph(meta_graph: Any) -> None:
         CorruptVersion: an operation is none of those that may be there, or is somewhere it may not be.
     """
     graph = _Graph(meta_graph.graph_def)
-    _refuse(graph.operations() - COMPUTING - RESTORING - SAVING, "is not among those that a model may have")
+    _refuse(graph.operations() - ALLOWED_OPS - RESTORE_OPS - SAVE_OPS, "is not among those that a model may have")
     signatures = meta_graph.signature_def.values()
     answers = [output.name for signature in signatures for output in signature.outputs.values()]
-    _refuse(graph.reached_from(answers) - COMPUTING, "may not be part of an answer")
+    _refuse(graph.reached_from(answers) - ALLOWED_OPS, "may not be part of an answer")
     run_once = (name for each in meta_graph.collection_def.values() for name in each.node_list.value)
     loading = [meta_graph.saver_def.restore_op_name, *run_once]
-    _refuse(graph.reached_from(loading) - COMPUTING - RESTORING, "may not be part of loading")
+    _refuse(graph.reached_from(loading) - ALLOWED_OPS - RESTORE_OPS, "may not be part of loading")
 
 
 def _refuse(operations: Iterable[str], why: str) -> None:
     if strange := sorted(operations):
-        raise CorruptVersion(f"The operation {strange[0][:80]!r} {why}. app/verification.py has the lists.")
+        raise CorruptVersion(f"The operation {strange[0][:80]!r} {why}. app/models/graph_check.py has the lists.")
 
 
 class _Graph:
@@ -121,30 +115,3 @@ def _node_of(tensor: str) -> str:
 def _functions_of(node: Any) -> Iterator[str]:
     for value in node.attr.values():
         yield from (each.name for each in (value.func, *value.list.func) if each.name)
-
-
-def probe(engine: Engine) -> None:
-    """Have an engine answer a few images and points of the prior.
-
-    Raises:
-        EngineError: it fails, or answers with other shapes than it promises, or with numbers that are no answer.
-    """
-    random = np.random.default_rng(0)
-    images = random.random((PROBES, *engine.image_shape), np.float32)
-    z = random.standard_normal((PROBES, engine.latent_dim), np.float32)
-    of_latents, of_images = (PROBES, engine.latent_dim), (PROBES, *engine.image_shape)
-    z_mean, z_log_var = engine.encode(images)
-    (generated,), (levels,) = engine.generate(z), engine.render(z)
-    answers: tuple[tuple[str, FloatArray | ByteArray, tuple[int, ...]], ...] = (
-        ("z_mean", z_mean, of_latents),
-        ("z_log_var", z_log_var, of_latents),
-        ("image", generated, of_images),
-        ("rendered image", levels, of_images),
-    )
-    for name, array, shape in answers:
-        if array.shape != shape:
-            raise EngineError(f"A probe's {name} has the shape {array.shape}, not {shape}.")
-        if not np.isfinite(array).all():
-            raise EngineError(f"A probe's {name} is not finite.")
-    if generated.min() < 0 or generated.max() > 1:
-        raise EngineError("A probe's image has pixels outside of 0 .. 1.")

@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from pydantic import ValidationError
 
 from app.errors import CorruptVersion, NoSuchVersion, StoreError
-from app.manifest import Manifest, StoredFile
+from app.models.manifest import Manifest, StoredFile
 
 PARTS = ("encoder", "generator")
 MANIFESTS, REPORTS, PIN = "manifests", "reports", "pin"

@@ -1,6 +1,6 @@
 """Follows the store: what is to be served now is loaded beside what is served, and takes its place.
 
-store --look, every few seconds, in a thread--> a version that is not served --load, in that thread--> ServedModel
+store --look, every few seconds, in a thread--> a version that is not served --load, in that thread--> LoadedModel
 --swap, on the event loop--> new requests get it; the one before is freed when the last request that began on it is over
 
 A version that cannot be served is told of once, and left alone until its files change. Workers do this each for
@@ -18,11 +18,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from typing import Protocol
 
-from app import memory
 from app.errors import DigitVaeError, StoreError
-from app.served_model import ServedModel
-from app.service import Service
-from app.store import Fingerprint, ModelStore, StoredVersion
+from app.models.loaded_model import LoadedModel
+from app.models.loader import release_memory
+from app.models.store import Fingerprint, ModelStore, StoredVersion
 
 # While a version is loaded, its thread and the event loop take turns with the interpreter. By default a turn may last
 # 5 ms, and a request needs several: with this the loop waits less, and loading takes no longer.
@@ -45,6 +44,19 @@ class Observer(Protocol):
         """What is to be served cannot be."""
 
 
+class Target(Protocol):
+    """What a reloader keeps on a version: the service."""
+
+    model: LoadedModel
+    draining: bool
+
+    def use(self, model: LoadedModel) -> LoadedModel:
+        """Give new requests this version from now on; return the one before."""
+
+    async def settled(self) -> None:
+        """Wait until the model call that is under way has ended."""
+
+
 class Reloader:
     """Keeps a service on the version that the store says.
 
@@ -60,8 +72,8 @@ class Reloader:
         self,
         store: ModelStore,
         setting: int | None,
-        load: Callable[[StoredVersion], ServedModel],
-        service: Service,
+        load: Callable[[StoredVersion], LoadedModel],
+        service: Target,
         observer: Observer,
     ) -> None:
         self._store = store
@@ -72,7 +84,7 @@ class Reloader:
         self._served: Fingerprint = ()
         self._refused: dict[int, Fingerprint] = {}
         self._trouble = ""  # with the store as a whole
-        self._retired: set[ServedModel] = set()
+        self._retired: set[LoadedModel] = set()
         self._freeing: set[asyncio.Task[None]] = set()
         self._stopping = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="reloading")
@@ -117,7 +129,7 @@ class Reloader:
         if model is not None:
             self._swap(model)
 
-    def _found(self) -> ServedModel | None:
+    def _found(self) -> LoadedModel | None:
         """The version to change to, loaded; None if there is nothing to do, or nothing that can be done."""
         try:
             version = self._store.chosen(self._setting)
@@ -136,7 +148,7 @@ class Reloader:
         self._served = seen
         return model
 
-    def _loaded(self, version: int) -> ServedModel | None:
+    def _loaded(self, version: int) -> LoadedModel | None:
         stored = self._store.open(version)
         if stored.manifest == self._service.model.manifest:
             return None  # the one that serves: its files were touched, or the store was away
@@ -157,7 +169,7 @@ class Reloader:
         log.error("version %d is refused, %d serves on: %s", version, self._service.model.version, _line(reason))
         self._observer.reload_failed()
 
-    def _swap(self, model: ServedModel) -> None:
+    def _swap(self, model: LoadedModel) -> None:
         before = self._service.use(model)
         self._observer.serves(model.version)
         self._observer.reloaded()
@@ -165,22 +177,22 @@ class Reloader:
         self._retired.add(before)
         before.retire(lambda: self._begin_to_free(before))
 
-    def _begin_to_free(self, model: ServedModel) -> None:
+    def _begin_to_free(self, model: LoadedModel) -> None:
         if model in self._retired:
             self._retired.discard(model)
             freeing = asyncio.create_task(self._free(model))
             self._freeing.add(freeing)  # the loop itself holds tasks only weakly
             freeing.add_done_callback(self._freeing.discard)
 
-    async def _free(self, model: ServedModel) -> None:
+    async def _free(self, model: LoadedModel) -> None:
         """Free what no request uses any more, once the model call of one that gave up has ended."""
         await self._service.settled()
         await asyncio.get_running_loop().run_in_executor(self._thread, _release, model)
 
 
-def _release(model: ServedModel) -> None:
+def _release(model: LoadedModel) -> None:
     model.engine.close()
-    memory.give_back()  # graphs refer to themselves. What was frozen at the start is not looked through
+    release_memory()  # graphs refer to themselves. What was frozen at the start is not looked through
 
 
 @contextmanager

@@ -10,8 +10,8 @@ import pytest
 from app.errors import EngineError
 from app.imaging.decode import decode_grey, open_picture
 from app.imaging.png import encode_png, is_minimal_png
-from app.savedmodel import SavedModelEngine
-from app.store import ModelStore
+from app.models.savedmodel import SavedModelEngine
+from app.models.store import ModelStore
 from tests.e2e.server import ROOT
 from tests.pictures import file_of
 

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from app import points
+from app.models import latent_points
 
 
 def table(folder, **arrays):
@@ -16,11 +16,11 @@ def table(folder, **arrays):
 
 def test_points_keep_their_class_and_three_decimals(tmp_path):
     path = table(tmp_path, z_mean=np.array([[0.12345, -1], [2, 3]], np.float32), labels=np.array([7, 1], np.uint8))
-    assert json.loads(points.load(path)) == {"z_mean": [[0.123, -1], [2, 3]], "labels": [7, 1]}
+    assert json.loads(latent_points.load(path)) == {"z_mean": [[0.123, -1], [2, 3]], "labels": [7, 1]}
 
 
 def test_points_without_classes_have_none(tmp_path):
-    assert json.loads(points.load(table(tmp_path, z_mean=np.zeros((2, 3))))) == {
+    assert json.loads(latent_points.load(table(tmp_path, z_mean=np.zeros((2, 3))))) == {
         "z_mean": [[0] * 3] * 2,
         "labels": None,
     }
@@ -28,17 +28,17 @@ def test_points_without_classes_have_none(tmp_path):
 
 @pytest.mark.parametrize(("n", "d"), [(25_000, 2), (10_000, 64), (3, 500_000)])
 def test_many_points_are_thinned_evenly(n, d, tmp_path, monkeypatch):
-    monkeypatch.setattr(points, "MOST_NUMBERS", 20_000)
+    monkeypatch.setattr(latent_points, "MOST_NUMBERS", 20_000)
     z_mean = np.broadcast_to(np.arange(n)[:, np.newaxis] / 1000, (n, d))
-    found = json.loads(points.load(table(tmp_path, z_mean=z_mean, labels=np.arange(n) % 10)))
+    found = json.loads(latent_points.load(table(tmp_path, z_mean=z_mean, labels=np.arange(n) % 10)))
     kept = np.array(found["z_mean"])[:, 0]
-    assert len(found["labels"]) == len(kept) <= points.MOST_POINTS
-    assert kept.size * d <= points.MOST_NUMBERS or len(kept) == 1
+    assert len(found["labels"]) == len(kept) <= latent_points.MOST_POINTS
+    assert kept.size * d <= latent_points.MOST_NUMBERS or len(kept) == 1
     assert np.ptp(np.diff(kept)) < 1e-6 if len(kept) > 1 else True
 
 
 def test_a_report_without_points_has_an_empty_list(tmp_path):
-    assert json.loads(points.load(tmp_path / "latents.npz")) == {"z_mean": [], "labels": None}
+    assert json.loads(latent_points.load(tmp_path / "latents.npz")) == {"z_mean": [], "labels": None}
 
 
 @pytest.mark.parametrize(
@@ -52,10 +52,10 @@ def test_a_report_without_points_has_an_empty_list(tmp_path):
     ],
 )
 def test_a_table_of_something_else_is_left_out(arrays, tmp_path):
-    assert points.load(table(tmp_path, **arrays)) == points.NONE
+    assert latent_points.load(table(tmp_path, **arrays)) == latent_points.NONE
 
 
 def test_a_damaged_table_is_left_out(tmp_path):
     path = table(tmp_path, z_mean=np.zeros((200, 2)))
     path.write_bytes(path.read_bytes()[:100])
-    assert points.load(path) == points.NONE
+    assert latent_points.load(path) == latent_points.NONE

@@ -1,13 +1,13 @@
 from __future__ import annotations
 
-from app.manifest import StoredFile
-from app.served_model import ServedModel
+from app.models.loaded_model import LoadedModel
+from app.models.manifest import StoredFile
 from tests.fake_store import fake_manifest
 from tests.fakes import FakeEngine
 
 
-def model() -> ServedModel:
-    return ServedModel(fake_manifest(1, [RECORD, RECORD]), FakeEngine())
+def model() -> LoadedModel:
+    return LoadedModel(fake_manifest(1, [RECORD, RECORD]), FakeEngine())
 
 
 RECORD = StoredFile(path="encoder/1/saved_model.pb", size=0, sha256="0" * 64)

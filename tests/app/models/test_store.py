@@ -7,8 +7,8 @@ import pytest
 from pydantic import ValidationError
 
 from app.errors import CorruptVersion, NoSuchVersion
-from app.manifest import StoredFile
-from app.store import ModelStore
+from app.models.manifest import StoredFile
+from app.models.store import ModelStore
 from tests.fake_store import publish_fake
 
 

@@ -1,7 +1,7 @@
-"""A large batch on all cores that a worker has to itself: an engine whose long calls are shared by threads.
+"""Split large batches among threads: an engine around an engine, for a worker with several cores to itself.
 
-main -> SpreadEngine -> the engine. TensorFlow's own threads could share an operation instead; a call of one row, which
-is most calls, would pay for them (docs/decisions/0009).
+loader -> ParallelEngine -> the engine. TensorFlow's own threads could share an operation instead; a call of one row,
+which is most calls, would pay for them (docs/decisions/0009).
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from typing import Any, TypeVar, cast
 
 import numpy as np
 
-from app.engine import Engine, Posterior
 from app.imaging.types import ByteArray, FloatArray
+from app.models.engine import Engine, Posterior
 
 Rows = TypeVar("Rows", bound=tuple[Any, ...])
 
 LEAST_ROWS = 256  # for a thread: fewer are computed before it wakes
 
 
-class SpreadEngine:
+class ParallelEngine:
     """As an Engine, and an Engine itself.
 
     Args:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from app.errors import EngineError
-from app.spreading import LEAST_ROWS, SpreadEngine
+from app.models.parallel_engine import LEAST_ROWS, ParallelEngine
 from tests.fakes import FakeEngine
 
 
@@ -32,7 +32,7 @@ def engine():
 
 @pytest.fixture
 def spread(engine):
-    spread = SpreadEngine(engine, 3)
+    spread = ParallelEngine(engine, 3)
     yield spread
     spread.close()
 

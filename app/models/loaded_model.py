@@ -11,22 +11,22 @@ from collections.abc import Callable
 
 from cachetools import LRUCache
 
-from app.engine import Engine
-from app.manifest import Manifest
+from app.models.engine import Engine
+from app.models.manifest import Manifest
 
 MANIFOLD_CACHE_BYTES = 32 * 2**20
 
 Headers = list[tuple[bytes, bytes]]
 
 
-class ServedModel:
+class LoadedModel:
     """A version in memory, with what was drawn of it.
 
     Args:
         manifest: what it is.
         engine: what runs it.
         latent_picture: the report's latent.png, if it has one.
-        latent_points: the report's latents.npz, as points.py tells it.
+        latent_points: the report's latents.npz, as latent_points.py tells it.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class ServedModel:
         self.users = 0
         self._when_unused: Callable[[], object] | None = None
 
-    def __enter__(self) -> ServedModel:
+    def __enter__(self) -> LoadedModel:
         """A request begins."""
         self.users += 1
         return self

@@ -7,7 +7,7 @@ from types import SimpleNamespace as Message
 import pytest
 
 from app.errors import CorruptVersion
-from app.verification import COMPUTING, RESTORING, SAVING, check_graph
+from app.models.graph_check import ALLOWED_OPS, RESTORE_OPS, SAVE_OPS, check_graph
 
 
 def node(name, op, *inputs, calls=()):
@@ -88,5 +88,5 @@ def test_functions_that_call_each_other_are_followed_once():
 
 
 def test_the_lists_do_not_overlap():
-    assert not COMPUTING & (RESTORING | SAVING)
-    assert not RESTORING & SAVING
+    assert not ALLOWED_OPS & (RESTORE_OPS | SAVE_OPS)
+    assert not RESTORE_OPS & SAVE_OPS

@@ -17,11 +17,11 @@ from typing import Any
 
 import numpy as np
 
-from app.engine import Posterior
 from app.errors import CorruptVersion, EngineError
 from app.imaging.types import ByteArray, FloatArray
-from app.store import StoredVersion
-from app.verification import check_graph
+from app.models.engine import Posterior
+from app.models.graph_check import check_graph
+from app.models.store import StoredVersion
 
 Run = Callable[[Any], list[Any]]
 

@@ -20,13 +20,13 @@ import numpy as np
 import pytest
 
 from app import npy
-from app.engine import Posterior
 from app.errors import CorruptVersion
 from app.imaging.png import encode_png
 from app.imaging.sheets import to_uint8
 from app.main import create_app
+from app.models.engine import Posterior
+from app.models.store import PARTS, ModelStore
 from app.settings import Settings
-from app.store import PARTS, ModelStore
 from tests.fake_store import D, publish_fake
 from tests.fakes import FakeEngine, paint
 

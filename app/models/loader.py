@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import logging
 import time
 from collections.abc import Callable
 
-from app import points
-from app.engine import Engine
 from app.errors import require_tensorflow
-from app.served_model import ServedModel
+from app.models import latent_points
+from app.models.engine import Engine
+from app.models.loaded_model import LoadedModel
+from app.models.parallel_engine import ParallelEngine
+from app.models.probe import probe
+from app.models.store import StoredVersion
 from app.settings import Settings
-from app.spreading import SpreadEngine
-from app.store import StoredVersion
-from app.verification import probe
 
 OpenEngine = Callable[[StoredVersion, Settings], Engine]
 
 log = logging.getLogger(__name__)
 
 
-def load(stored: StoredVersion, settings: Settings, open_engine: OpenEngine) -> ServedModel:
+def load_version(stored: StoredVersion, settings: Settings, open_engine: OpenEngine) -> LoadedModel:
     """A stored version verified, loaded, tried and warm.
 
     Raises:
@@ -38,11 +40,11 @@ def load(stored: StoredVersion, settings: Settings, open_engine: OpenEngine) -> 
         raise
     picture = stored.report / "latent.png"
     log.info("version %d is ready after %.1f s", stored.version, time.perf_counter() - started)
-    return ServedModel(
+    return LoadedModel(
         stored.manifest,
-        SpreadEngine(engine, settings.batch_threads) if settings.batch_threads > 1 else engine,
+        ParallelEngine(engine, settings.batch_threads) if settings.batch_threads > 1 else engine,
         latent_picture=picture.read_bytes() if picture.is_file() else None,
-        latent_points=points.load(stored.report / "latents.npz"),
+        latent_points=latent_points.load(stored.report / "latents.npz"),
     )
 
 
@@ -53,6 +55,17 @@ def open_saved_models(stored: StoredVersion, settings: Settings) -> Engine:
         MissingTensorFlow: it is not installed.
     """
     require_tensorflow()
-    from app.savedmodel import SavedModelEngine
+    from app.models.savedmodel import SavedModelEngine
 
     return SavedModelEngine(stored, settings.intra_op_threads)
+
+
+def release_memory() -> None:
+    """Collect garbage, and return free memory to the system; with glibc, elsewhere only the former.
+
+    To be called when something large was let go, such as what loading a version needed. Takes some milliseconds.
+    """
+    gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # malloc_trim(3)
+    if trim is not None:
+        trim(0)

@@ -7,17 +7,17 @@ import weakref
 
 import pytest
 
-from app.memory import give_back
+from app.models.loader import release_memory
 
 # Small blocks, so that the allocator does not ask the system for each; one that lives above them keeps the heap long.
 PROGRAM = """
-from app.memory import give_back
+from app.models.loader import release_memory
 def resident(): return int(open("/proc/self/statm").read().split()[1]) * 4096
 blocks = [bytes(60_000) for _ in range(2000)]
 last = bytes(60_000)
 del blocks
 before = resident()
-give_back()
+release_memory()
 print(before - resident())
 """
 
@@ -41,5 +41,5 @@ def test_with_another_c_library_garbage_is_collected_all_the_same(monkeypatch):
     knot = Knot()
     left = weakref.ref(knot)
     del knot
-    give_back()
+    release_memory()
     assert left() is None

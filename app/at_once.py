@@ -12,10 +12,10 @@ from typing import Any, cast
 
 from starlette.types import Scope
 
-from app import protection
 from app.edge import Edge
 from app.express import Reply
 from app.imaging.png import is_minimal_png
+from app.middleware import security_headers
 from app.request_ids import HEADER as REQUEST_ID
 from app.routes.short_cuts import ENCODE_HEADERS, GENERATE_HEADERS, Answer, Work, digit, is_plain, posterior
 from app.service import Service
@@ -24,7 +24,7 @@ Plain = tuple[Mapping[bytes, tuple[bytes, ...]], Work]
 
 PLAIN: dict[bytes, Plain] = {b"/generate": (GENERATE_HEADERS, digit), b"/encode": (ENCODE_HEADERS, posterior)}
 LONGEST_BODY = 4096  # bytes: what is longer is seldom a single digit
-PROTECTION = b"".join(b"%b: %b\r\n" % field for field in protection.SENT)
+PROTECTION = b"".join(b"%b: %b\r\n" % field for field in security_headers.SENT)
 
 
 class AtOnce:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from fastapi import APIRouter, FastAPI
 
 from app import logs, problems, tracing
-from app.access import guarded, is_open
 from app.access_log import AccessLog
 from app.application import Application
 from app.at_once import AtOnce
@@ -18,8 +17,9 @@ from app.edge import Edge
 from app.imaging.decode import ignore_warnings
 from app.lifespan import running
 from app.metrics import Metrics
+from app.middleware.auth import add_auth, is_open
+from app.middleware.security_headers import Protected
 from app.models.loader import OpenEngine, open_saved_models
-from app.protection import Protected
 from app.release import release
 from app.routes import explorer, inference, manifold, open_inference, operations, permissions, tensorflow_serving
 from app.routes.documents import define_problem
@@ -112,7 +112,7 @@ def _put_at_the_edge(app: Application, settings: Settings, tracers: TracerProvid
         timeout_s=settings.request_timeout_s,
     )
     open_paths = _open_paths(app, settings)
-    edge = guarded(innermost, settings, app.state.metrics, open_paths)
+    edge = add_auth(innermost, settings, app.state.metrics, open_paths)
     app.describe = functools.partial(
         permissions.describe,
         is_open=lambda path: is_open(path, open_paths),

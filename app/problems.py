@@ -13,7 +13,7 @@ from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 from starlette.types import Message
 
-from app import protection, request_ids
+from app import request_ids
 from app.errors import (
     BodyTooLarge,
     CallerLeft,
@@ -27,6 +27,7 @@ from app.errors import (
     Unauthorized,
     Unavailable,
 )
+from app.middleware import security_headers
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 1
@@ -60,7 +61,7 @@ def in_protocol(path: str) -> bool:
 
 def respond(error: DigitVaeError, protocol: bool = False, headers: dict[str, str] | None = None) -> Response:
     """The response for an error, in the protocols' form or as a problem document."""
-    headers = {**protection.HEADERS, **(headers or {})}
+    headers = {**security_headers.HEADERS, **(headers or {})}
     if isinstance(error, Unavailable):
         headers = {"retry-after": str(RETRY_AFTER_S), **headers}
     if isinstance(error, TooSlow):

@@ -33,10 +33,10 @@ def add(commands: argparse._SubParsersAction[Parser]) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print the key, and print or keep its hash."""
-    from app import keys
+    from app.settings.api_keys import new_key
 
     try:
-        secret, key = keys.new(options.name)
+        secret, key = new_key(options.name)
     except ValueError as exc:
         raise UsageError(str(exc)) from exc
     if options.append:

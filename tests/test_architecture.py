@@ -15,7 +15,7 @@ MODULES = sorted(path for part in ("app", "cli", "training") for path in (ROOT /
 # The rooms of app/, from the top down: each imports those below it, and none above it.
 ROOMS = ("main", "server", "middleware", "api", "telemetry", "inference", "models", "imaging", "settings", "errors")
 # The command line stands above both programs; only it may see them together.
-CLI = {"app.client", "app.command_line", "app.errors", "app.imaging", "app.keys", "app.main", "app.models", "app.serve",
+CLI = {"app.client", "app.command_line", "app.errors", "app.imaging", "app.main", "app.models", "app.serve",
        "app.settings", "cli", "training.__main__"}  # fmt: skip
 TRAINING = {
     "app.command_line",

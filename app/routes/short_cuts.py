@@ -12,9 +12,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from pydantic_core import to_json
 from starlette.types import Receive, Scope, Send
 
-from app import npy, problems, protection
+from app import npy, problems
 from app.body_clock import BodyClock
 from app.errors import CallerLeft, DigitVaeError, EmptyBody
+from app.middleware import security_headers
 from app.models.loaded_model import LoadedModel
 from app.routes.reading import hung_up, latents_from_json, latents_from_npy
 from app.service import Service
@@ -50,7 +51,7 @@ async def manifold(scope: Scope, receive: Receive, send: Send) -> int | None:
     kept = model.answers.get(scope["query_string"])
     if kept is None or not all(_asks_nothing(name, value) for name, value in scope["headers"]):
         return None
-    await send({"type": "http.response.start", "status": 200, "headers": [*kept[0], *protection.SHOWN]})
+    await send({"type": "http.response.start", "status": 200, "headers": [*kept[0], *security_headers.SHOWN]})
     await send({"type": "http.response.body", "body": kept[1]})
     return 200
 
@@ -113,7 +114,7 @@ async def _answered(scope: Scope, receive: Receive, send: Send, work: Work) -> i
         (b"x-model-version", b"%d" % model.version),
         (b"content-length", b"%d" % len(content)),
         (b"content-type", kind),
-        *protection.SENT,
+        *security_headers.SENT,
     ]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": content})

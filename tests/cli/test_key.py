@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from app import keys
-from app.keys import Keyring
 from app.main import create_app
+from app.middleware.auth import Keyring
 from app.settings import Settings
+from app.settings.api_keys import new_key, parse_keys, read_keys
 from cli.__main__ import main
 from tests.app.client.server import serving
 from tests.fakes import FakeEngine
 
-SECRET, KEY = keys.new("ci")
+SECRET, KEY = new_key("ci")
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def printed(capsys) -> dict[str, str]:
 def test_key_prints_what_caller_and_service_are_told(capsys):
     assert main(["key", "ci"]) == 0
     told = printed(capsys)
-    assert Keyring(keys.parse(told["VAE_API_KEYS"])).holder([told["VAE_API_KEY"].encode()]) == "ci"
+    assert Keyring(parse_keys(told["VAE_API_KEYS"])).key_name([told["VAE_API_KEY"].encode()]) == "ci"
 
 
 def test_key_adds_the_hash_to_a_file_and_prints_the_key_alone(capsys, tmp_path, monkeypatch):
@@ -43,8 +43,8 @@ def test_key_adds_the_hash_to_a_file_and_prints_the_key_alone(capsys, tmp_path, 
         told = printed(capsys)
         assert set(told) == {"VAE_API_KEY"}
         made.append(told["VAE_API_KEY"].encode())
-    kept = Keyring(keys.read("keys"))
-    assert [kept.holder([secret]) for secret in made] == ["ci", "web"]
+    kept = Keyring(read_keys("keys"))
+    assert [kept.key_name([secret]) for secret in made] == ["ci", "web"]
     assert Path("keys").read_text().startswith("# ours\n")
 
 

@@ -8,7 +8,7 @@ import time
 import httpx
 import pytest
 
-from app import keys
+from app.settings.api_keys import new_key
 from tests.e2e.server import ROOT, serving
 
 pytestmark = pytest.mark.slow
@@ -38,7 +38,7 @@ def wait_for(url: str, secret: str, wanted: set[int]) -> None:
 
 
 def test_a_key_is_replaced_while_workers_serve(tmp_path):
-    old, new = (keys.new("ci") for _ in range(2))
+    old, new = (new_key("ci") for _ in range(2))
     file = tmp_path / "keys"
     file.write_text(f"{old[1]}\n{new[1]}\n")
     log = tmp_path / "log"

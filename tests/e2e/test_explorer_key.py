@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from app import keys
+from app.settings.api_keys import new_key
 from tests.e2e.browser import DESK
 from tests.e2e.test_explorer import browser, saved, serving
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.slow
 
 axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
 
-SECRET, KEY = keys.new("visitor")
+SECRET, KEY = new_key("visitor")
 REFUSED = "Failed to load resource: the server responded with a status of 401 (Unauthorized)"
 
 

@@ -6,43 +6,17 @@ in any T seconds a caller gets at most burst + rate * T requests. The buckets ar
 
 from __future__ import annotations
 
-import re
+import ipaddress
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
 
-MOST_CALLERS = 65536  # some 15 MB of buckets; whoever has been silent longest is forgotten first
-PERIODS_S = {"s": 1, "min": 60, "h": 3600}
-FORM = re.compile(r"([1-9][0-9]{0,8})/(s|min|h)")
+from app.settings.values import Rate
 
-
-@dataclass(frozen=True)
-class Rate:
-    """So many requests in a period."""
-
-    count: int
-    period: str  # s, min or h
-
-    @property
-    def per_s(self) -> float:
-        """Requests a second."""
-        return self.count / PERIODS_S[self.period]
-
-    def __str__(self) -> str:
-        return f"{self.count}/{self.period}"
-
-
-def parse(text: str) -> Rate:
-    """A rate such as 100/s, 6000/min or 1000/h.
-
-    Raises:
-        ValueError: it is none.
-    """
-    found = FORM.fullmatch(text.strip())
-    if not found:
-        raise ValueError("a rate is a whole number of requests per s, min or h, such as 100/s or 6000/min")
-    return Rate(int(found[1]), found[2])
+MAX_CALLERS = 65536  # some 15 MB of buckets; whoever has been silent longest is forgotten first
+UNKNOWN = "unknown"  # a socket in the file system has no addresses: all of its callers are one
+SUBSCRIBER_BITS = 64  # of IPv6: whoever has one address has all that begin like it
+MAX_ADDRESS = 64  # a proxy that believes its callers may hand on anything
 
 
 class RateLimit:
@@ -52,7 +26,7 @@ class RateLimit:
         rate: how fast each bucket fills.
         burst: what it holds; by default the rate's own count.
         clock: seconds since some moment.
-        most_callers: how many buckets are kept. A bucket that is forgotten begins anew, full; with more callers than
+        max_callers: how many buckets are kept. A bucket that is forgotten begins anew, full; with more callers than
             this at once some get more than the rate, and memory stays bounded.
     """
 
@@ -61,12 +35,12 @@ class RateLimit:
         rate: Rate,
         burst: int | None = None,
         clock: Callable[[], float] = time.monotonic,
-        most_callers: int = MOST_CALLERS,
+        max_callers: int = MAX_CALLERS,
     ) -> None:
         self._per_s = rate.per_s
         self._burst = float(burst or rate.count)
         self._clock = clock
-        self._most_callers = most_callers
+        self._max_callers = max_callers
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()  # what was in it, and when
 
     def wait(self, caller: str) -> float:
@@ -79,6 +53,20 @@ class RateLimit:
             return (1 - held) / self._per_s
         self._buckets[caller] = (held - 1, now)
         self._buckets.move_to_end(caller)
-        if len(self._buckets) > self._most_callers:
+        if len(self._buckets) > self._max_callers:
             self._buckets.popitem(last=False)
         return 0.0
+
+
+def client_address(client: tuple[str, int] | None) -> str:
+    """Whom ASGI's `client` is counted as: the address; of IPv6 the network that one subscriber gets."""
+    host = client[0][:MAX_ADDRESS] if client else UNKNOWN
+    if ":" not in host:
+        return host
+    try:
+        found = ipaddress.IPv6Address(host)
+    except ValueError:
+        return host
+    if found.ipv4_mapped:
+        return str(found.ipv4_mapped)
+    return str(ipaddress.IPv6Network((found, SUBSCRIBER_BITS), strict=False))

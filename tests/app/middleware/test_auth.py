@@ -12,20 +12,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from app import keys, serve
-from app.access import Gate, is_open
+from app import serve
 from app.edge import Edge
 from app.imaging.png import encode_png
-from app.keys import Keyring
 from app.main import create_app
 from app.metrics import Metrics
-from app.origins import parse as origins_of
-from app.rate import Rate
+from app.middleware.auth import ApiKeyAuth, Keyring, is_open
 from app.routes.explorer import assets
 from app.settings import Settings
+from app.settings.api_keys import new_key
+from app.settings.values import Rate
+from app.settings.values import parse_origins as origins_of
 
-SECRET, KEY = keys.new("ci")
-OTHER, OTHER_KEY = keys.new("web")
+SECRET, KEY = new_key("ci")
+OTHER, OTHER_KEY = new_key("web")
 BEARER = {"authorization": f"Bearer {SECRET}"}
 Z = {"z": [0.5, -0.5]}
 PROBES = ["/livez", "/readyz", "/v2/health/live", "/v2/health/ready", "/v2/models/encoder/ready",
@@ -161,7 +161,7 @@ async def test_a_refused_body_is_not_read_and_takes_no_place(settings, engine):
 
 
 async def test_keys_of_list_and_file_are_added_and_one_name_may_have_two(settings, engine, tmp_path):
-    old, new = (keys.new("ci") for _ in range(2))
+    old, new = (new_key("ci") for _ in range(2))
     (tmp_path / "keys").write_text(f"# rotation\n{new[1]}\n")
     chosen = Settings(
         model_store=settings.model_store, **{"api_keys": f"{old[1]}, {KEY}", "api_keys_file": tmp_path / "keys"}
@@ -332,7 +332,7 @@ async def reached(scope, receive, send):
     client=st.none() | st.tuples(st.text(max_size=80), st.integers(0, 65535)),
 )
 async def test_no_request_without_a_key_gets_in_and_none_breaks_the_gate(path, headers, client):
-    gate = Gate(reached, Keyring([KEY]), None, Metrics([]), ["/docs"])
+    gate = ApiKeyAuth(reached, Keyring([KEY]), None, Metrics([]), ["/docs"])
     sent: list[Any] = []
 
     async def send(message):

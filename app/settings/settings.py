@@ -9,9 +9,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from app import callers, keys, origins, rate
-from app.keys import Key
-from app.rate import Rate
+from app.settings.api_keys import Key, parse_keys, read_keys
+from app.settings.values import Rate, parse_origins, parse_proxies, parse_rate
 
 
 def _read_by(parse: Callable[[Any], Any]) -> BeforeValidator:
@@ -113,10 +112,10 @@ class Settings(BaseSettings):
     drain_s: float = Field(
         0.0, ge=0, description="Time, in seconds, between saying not ready and closing the port, once told to stop."
     )
-    api_keys: Annotated[tuple[Key, ...] | None, NoDecode, _read_by(keys.parse)] = Field(
+    api_keys: Annotated[tuple[Key, ...] | None, NoDecode, _read_by(parse_keys)] = Field(
         None, repr=False, description="Keys that may call, each NAME:HASH as `digit-vae key` prints it; unset, all may."
     )
-    api_keys_file: Annotated[tuple[Key, ...] | None, NoDecode, _read_by(keys.read)] = Field(
+    api_keys_file: Annotated[tuple[Key, ...] | None, NoDecode, _read_by(read_keys)] = Field(
         None, repr=False, description="File of more such keys, a line each; it is read when a worker starts."
     )
     docs: bool = Field(True, description="Whether /docs, /redoc and /openapi.json are served; they need no key.")
@@ -124,16 +123,16 @@ class Settings(BaseSettings):
     metrics: Literal["key", "open", "off"] = Field(
         "key", description="Who may read /metrics: `key`, who may call; `open`, anybody; `off`, nobody."
     )
-    cors_origins: Annotated[tuple[str, ...] | None, NoDecode, _read_by(origins.parse)] = Field(
+    cors_origins: Annotated[tuple[str, ...] | None, NoDecode, _read_by(parse_origins)] = Field(
         None, description="Origins whose pages may call from a browser, between them commas; `*` is any, unset none."
     )
-    rate_limit: Annotated[Rate | None, NoDecode, _read_by(rate.parse)] = Field(
+    rate_limit: Annotated[Rate | None, NoDecode, _read_by(parse_rate)] = Field(
         None, description="Most requests of one key or address in one worker, such as 100/s; beyond it they get 429."
     )
     rate_burst: int | None = Field(
         None, ge=1, description="Most requests of one caller at once; unset, as many as in the limit's period."
     )
-    trusted_proxies: Annotated[str | None, _read_by(callers.proxies)] = Field(
+    trusted_proxies: Annotated[str | None, _read_by(parse_proxies)] = Field(
         None, description="Addresses of proxies whose X-Forwarded-For is believed, between them commas; unset, nobody."
     )
     metrics_dir: Path | None = Field(

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app import rate
-from app.rate import Rate, RateLimit
+from app.middleware.rate_limit import RateLimit
+from app.settings.values import Rate, parse_rate
 
 
 class Clock:
@@ -20,8 +20,8 @@ class Clock:
 
 @pytest.mark.parametrize(("text", "per_s"), [("100/s", 100), ("6000/min", 100), (" 36/h ", 0.01), ("1/s", 1)])
 def test_a_rate_is_a_number_and_a_period(text, per_s):
-    assert rate.parse(text).per_s == pytest.approx(per_s)
-    assert str(rate.parse(text)) == text.strip()
+    assert parse_rate(text).per_s == pytest.approx(per_s)
+    assert str(parse_rate(text)) == text.strip()
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ def test_a_rate_is_a_number_and_a_period(text, per_s):
 )
 def test_anything_else_is_no_rate(text):
     with pytest.raises(ValueError, match="100/s"):
-        rate.parse(text)
+        parse_rate(text)
 
 
 def test_a_full_bucket_is_a_burst_and_then_the_rate_holds():
@@ -56,7 +56,7 @@ def test_callers_do_not_share():
 
 
 def test_the_callers_that_are_kept_are_the_latest():
-    limit = RateLimit(Rate(1, "h"), clock=Clock(), most_callers=2)
+    limit = RateLimit(Rate(1, "h"), clock=Clock(), max_callers=2)
     limit.wait("a")
     limit.wait("b")
     assert limit.wait("a") > 0  # refused, and seen again

@@ -134,3 +134,12 @@ def test_git_takes_every_file_as_text_with_lf_or_as_bytes():
         assert kind == "-text" or (kind == "text=auto eol=lf" and index != "i/-text"), (
             f"{line}: name it in .gitattributes"
         )
+
+
+def test_the_tests_that_ci_runs_on_other_pythons_exist():
+    array = re.search(r"^SLOW_ON_OTHERS=\(.*?^\)", (ROOT / ".ci" / "run").read_text(), re.MULTILINE | re.DOTALL)
+    assert array
+    program = array.group() + '\nprintf "%s\\n" "${SLOW_ON_OTHERS[@]}"'
+    named = subprocess.run(["bash", "-c", program], capture_output=True, text=True, check=True).stdout.split()
+    assert len(named) > 5
+    assert [path for path in named if not (ROOT / path).is_file()] == []

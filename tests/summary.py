@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 from tests.e2e.browser import CHROMIUM
 
 TESTS = Path(__file__).parent
-TAKES = "ten to fifteen minutes on two cores, some of them for images where a Docker engine answers"
+TAKES = "about twenty minutes on two cores, some of them for images where a Docker engine answers"
 
 
 def main(arguments: list[str]) -> None:

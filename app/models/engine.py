@@ -42,7 +42,7 @@ class Engine(Protocol):
         """As `encode`, from grey levels 0 .. 255, uint8 (n, h, w)."""
 
     def read_png(self, png: bytes) -> ByteArray | None:
-        """The grey levels, uint8 (h, w), of a picture that `images.is_bare_png` knows, if the engine can tell them.
+        """The grey levels, uint8 (h, w), of a picture that `png.is_minimal_png` knows, if the engine can tell them.
 
         Pillow takes longer to open such a picture than the model to encode it.
         """

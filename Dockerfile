@@ -39,14 +39,13 @@ ENV PATH=/opt/venv/bin:$PATH \
 WORKDIR /srv
 COPY pyproject.toml README.md LICENSE ./
 COPY app app
-COPY cli cli
 COPY training training
 # Installed in place for its version and its commands; compiled now, since nothing can be written later. The modes
 # are set because a checkout made under umask 077 would be unreadable to the user below.
 RUN chmod -R a+rX . \
     && pip install --no-cache-dir --disable-pip-version-check --no-deps --no-build-isolation --editable . \
     && rm -rf ./*.egg-info build \
-    && python -m compileall -q app cli training
+    && python -m compileall -q app training
 # A named volume mounted here is filled from this folder, owner included, when it is used for the first time.
 COPY --chown=10001:10001 model_store model_store
 

@@ -8,29 +8,34 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, FastAPI
 
-from app import logs, problems, tracing
-from app.access_log import AccessLog
-from app.application import Application
-from app.at_once import AtOnce
-from app.body_limit import BodyLimit
-from app.edge import Edge
+from app.api import problems
+from app.api.explorer import routes as explorer
+from app.api.openapi import build_openapi
+from app.api.protocols import open_inference, tensorflow_serving
+from app.api.routes import encode, generate, manifold, operations, reconstruct
 from app.imaging.decode import ignore_warnings
-from app.lifespan import running
-from app.metrics import Metrics
+from app.middleware.admission import Edge
 from app.middleware.auth import add_auth, is_open
+from app.middleware.body_limit import BodyLimit
 from app.middleware.security_headers import Protected
+from app.middleware.short_cuts import SHORT_CUTS
 from app.models.loader import OpenEngine, open_saved_models
-from app.release import release
-from app.routes import explorer, inference, manifold, open_inference, operations, permissions, tensorflow_serving
-from app.routes.documents import define_problem
-from app.routes.short_cuts import SHORT_CUTS
+from app.server.application import Application
+from app.server.at_once import AtOnce
+from app.server.lifespan import running
 from app.settings import Settings
+from app.settings.release import release
+from app.telemetry import logs, tracing
+from app.telemetry.access_log import AccessLog
+from app.telemetry.metrics import Metrics
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
 
 ROUTERS = (
-    inference.router,
+    encode.router,
+    generate.router,
+    reconstruct.router,
     manifold.router,
     operations.router,
     operations.counting,
@@ -77,7 +82,6 @@ def create_app(
     app.add_middleware(BodyLimit, max_bytes=chosen.max_body_bytes, timeout_s=chosen.body_timeout_s)
     for router in _routers(chosen):
         app.include_router(router)
-    define_problem(app)
     problems.install(app)
     _put_at_the_edge(app, chosen, tracers)
     return app
@@ -113,8 +117,9 @@ def _put_at_the_edge(app: Application, settings: Settings, tracers: TracerProvid
     )
     open_paths = _open_paths(app, settings)
     edge = add_auth(innermost, settings, app.state.metrics, open_paths)
-    app.describe = functools.partial(
-        permissions.describe,
+    app.openapi = functools.partial(  # type: ignore[method-assign]  # as FastAPI has it done
+        build_openapi,
+        app,
         is_open=lambda path: is_open(path, open_paths),
         keys=bool(settings.all_keys),
         limited=settings.rate_limit is not None,

@@ -33,7 +33,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from app import npy
+from app.api.formats import npy
 from app.main import create_app
 from app.models.loader import release_memory
 from app.settings import Settings

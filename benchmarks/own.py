@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from app import npy
+from app.api.formats import npy
 from app.models.store import ModelStore
 from benchmarks.contenders import FLOOR, ONE, ROOT, resident_mb, running
 from benchmarks.overload import open_loop

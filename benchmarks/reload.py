@@ -31,7 +31,7 @@ from app.imaging.png import encode_png
 from app.models.manifest import Manifest, StoredFile
 from app.models.store import PARTS, PIN, ModelStore
 from benchmarks.contenders import ONE, ROOT, resident_mb, running
-from training.publish import publish
+from training.export.publish import publish
 
 KINDS = 3  # different weights; version v has those of kind v % KINDS
 CALLERS = 16
@@ -77,9 +77,9 @@ def prepare(folder: Path) -> Bodies:
     """Write the SavedModels of every kind and compute what each gives, in a process that TensorFlow may fill."""
     from app.models.savedmodel import SavedModelEngine
     from app.models.store import StoredVersion
-    from training import savedmodels
     from training.config import PRESETS
-    from training.model import build
+    from training.export import savedmodel
+    from training.model.autoencoder import build
 
     shipped = ModelStore(ROOT / "model_store").open(1)
     bodies: Bodies = {}
@@ -88,7 +88,7 @@ def prepare(folder: Path) -> Bodies:
             (folder / part).mkdir(parents=True, exist_ok=True)
         if kind:
             model = build(PRESETS["best"].model_copy(update={"seed": kind}), (28, 28))
-            savedmodels.save(model, (28, 28), 2, folder / "new")
+            savedmodel.save(model, (28, 28), 2, folder / "new")
             for part in PARTS:
                 (folder / "new" / part).rename(folder / part / str(kind))
         else:

@@ -26,7 +26,7 @@ from app.models.store import PARTS, ModelStore
 from benchmarks.contenders import ROOT, family, resident_mb
 from benchmarks.server import Server, serving
 from benchmarks.steady import Steady
-from training.publish import REPORT, publish
+from training.export.publish import REPORT, publish
 
 SHARE = 0.7
 RELOAD_INTERVAL_S = "1"

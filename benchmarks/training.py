@@ -22,10 +22,11 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from training.config import PRESETS, Config
-from training.data import DataSet, load
-from training.model import Autoencoder, build
-from training.steps import compile_losses
-from training.train import train
+from training.data.dataset import DataSet
+from training.data.datasets import load
+from training.loop.losses import compile_losses
+from training.loop.train import train
+from training.model.autoencoder import Autoencoder, build
 
 
 def main() -> None:

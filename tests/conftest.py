@@ -14,8 +14,8 @@ import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 from app.settings import Settings
-from tests.fake_store import publish_fake
-from tests.fakes import FakeEngine, connected
+from tests.support.fake_store import publish_fake
+from tests.support.fakes import FakeEngine, connected
 
 # What a shell starts in the background without job control ignores Ctrl-C, and programs that tests start inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)

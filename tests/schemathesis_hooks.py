@@ -6,8 +6,8 @@ import numpy as np
 import schemathesis
 from hypothesis import strategies as st
 
-from app import npy
-from tests.pictures import file_of
+from app.api.formats import npy
+from tests.support.pictures import file_of
 
 DIGIT = np.random.default_rng(0).integers(0, 255, (28, 28), np.uint8)
 

@@ -3,65 +3,53 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
-MODULES = sorted(path for part in ("app", "cli", "training") for path in (ROOT / part).rglob("*.py"))
+from tests.support.paths import ROOT
 
-# The rooms of app/, from the top down: each imports those below it, and none above it.
-ROOMS = ("main", "server", "middleware", "api", "telemetry", "inference", "models", "imaging", "settings", "errors")
-# The command line stands above both programs; only it may see them together.
-CLI = {"app.client", "app.command_line", "app.errors", "app.imaging", "app.main", "app.models", "app.serve",
-       "app.settings", "cli", "training.__main__"}  # fmt: skip
-TRAINING = {
-    "app.command_line",
-    "app.errors",
-    "app.imaging",
-    "app.models.manifest",
-    "app.models.store",
-    "app.native_log",
-}
+DOCUMENT = (ROOT / "docs" / "architecture.md").read_text()
+MODULES = sorted(path for part in ("app", "training") for path in (ROOT / part).rglob("*.py"))
 
 
 def name_of(path: Path) -> str:
     return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
 
 
-def imports_of(path: Path) -> set[str]:
-    found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            inner = {f"{node.module}.{alias.name}" for alias in node.names}
-            found |= {name if (ROOT / f"{name.replace('.', '/')}.py").exists() else node.module for name in inner}
-    return found
+def test_imports_keep_the_contracts():
+    """The contracts are in pyproject.toml: the order of the rooms of app, and what else may not see what."""
+    code = "from importlinter.cli import lint_imports_command; lint_imports_command()"
+    done = subprocess.run([sys.executable, "-c", code], check=False, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_imports_point_one_way(path):
-    name = name_of(path)
-    seen = imports_of(path)
-    ours = {each for each in seen if each.split(".")[0] in ("app", "cli", "training")}
-    if name.startswith("cli"):
-        assert not {each for each in ours if not any(each == a or each.startswith(a + ".") for a in CLI)}
-        return
-    if name.startswith("training"):
-        foreign = {each for each in ours if not each.startswith("training")}
-        assert not {each for each in foreign if not any(each == a or each.startswith(a + ".") for a in TRAINING)}
-        return
-    assert not {each for each in ours if each.startswith(("cli", "training"))}
-    if name.startswith("app.client"):  # it runs on machines that have nothing of the server
-        assert not {each for each in ours if not each.startswith("app.client")}
-    elif (room := name.split(".")[1:2]) and room[0] in ROOMS:
-        above = ROOMS[: ROOMS.index(room[0])]
-        assert not {each for each in ours if each != "app" and each.split(".")[1] in above}
-    if name != "app.models.savedmodel":
-        assert "tensorflow" not in {each.split(".")[0] for each in seen}
+@pytest.mark.parametrize(
+    ("package", "heading"), [("app", "## The rooms of `app/`"), ("training", "## The rooms of `training/`")]
+)
+def test_the_document_has_the_rooms_in_the_order_of_the_contracts(package, heading):
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    (layers,) = [each["layers"] for each in contracts if each.get("containers") == [package]]
+    picture = DOCUMENT.split(f"## The rooms of `{package}/`")[1].split("```")[1]
+    told = re.findall(r"^ (\w+) ", picture, re.M)
+    assert told == [name for layer in layers for name in layer.split(" | ")]
+
+
+def test_the_files_that_the_document_names_exist():
+    named = re.findall(r"`((?:app|training)/[\w/]+\.py)`", DOCUMENT)
+    assert len(named) > 20
+    assert [path for path in named if not (ROOT / path).exists()] == []
+
+
+def test_every_module_of_the_service_is_in_a_room():
+    outside = {path.name for path in (ROOT / "app").glob("*.py")}
+    assert outside == {"__init__.py", "errors.py", "main.py", "serve.py"}
+    names = {path.name for path in (ROOT / "app").iterdir()} - {"__init__.py", "py.typed", "__pycache__"}
+    assert len(names) <= 13
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
@@ -73,7 +61,7 @@ def test_no_graph_depends_on_a_translation_of_python(path):
     assert graphs <= {call.func for call in calls if "autograph=False" in map(ast.unparse, call.keywords)}
 
 
-ENTRANCES = ["app.main", "app.models.savedmodel", "training.__main__", "training.train", "cli.__main__"]
+ENTRANCES = ["app.main", "app.models.savedmodel", "training.__main__", "training.loop.train", "app.cli.__main__"]
 
 
 @pytest.mark.parametrize("module", ENTRANCES)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.documents import ROOT
+from tests.support.paths import ROOT
 
 # The stand-in answers as the variables say: KNOWN for the package whose vulnerability is known, LOCKS for the locks.
 PIP_AUDIT = """\

@@ -11,10 +11,11 @@ from collections.abc import Callable, Iterator
 import yaml
 
 import benchmarks.__main__ as benchmarks
-from cli import serve, train
-from cli.__main__ import join_points, parser
-from tests.documents import ROOT, blocks, commands, inline
-from tests.unrun import UNRUN, unrun
+from app.cli import serve, train
+from app.cli.__main__ import join_points, parser
+from tests.support.documents import blocks, commands, inline
+from tests.support.paths import ROOT
+from tests.support.unrun import UNRUN, unrun
 from training.__main__ import _evaluate_parser
 
 CLIENT = (ROOT / "docs" / "client.md").read_text()

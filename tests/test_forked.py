@@ -4,7 +4,7 @@ import signal
 
 import pytest
 
-from tests.forked import Forked
+from tests.support.forked import Forked
 
 pytestmark = pytest.mark.slow
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+from tests.support.paths import ROOT
+
 # Answers that it is new enough, makes environments that hold a copy of itself, and notes what pip is asked for.
 PYTHON = """#!/usr/bin/env bash
 case "$1 $2" in

@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from app import serve
-from cli.__main__ import main as digit_vae
+from app.cli import serve
+from app.cli.__main__ import main as digit_vae
 from training.__main__ import main as training
 
 

@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from app.metrics import Metrics
+from app.telemetry.metrics import Metrics
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).parent.parent
-MONITORING = ROOT / "monitoring"
-DASHBOARD = json.loads((MONITORING / "grafana" / "dashboards" / "digit-vae.json").read_text())
+DEPLOY = ROOT / "deploy"
+DASHBOARD = json.loads((DEPLOY / "grafana" / "dashboards" / "digit-vae.json").read_text())
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES = {name: COMPOSE["services"][name] for name in ("prometheus", "grafana")}
 NAME = re.compile(r"\bdigit_vae_\w+")
 
 
 def provisioned(path: str) -> Any:
-    return yaml.safe_load((MONITORING / "grafana" / "provisioning" / path).read_text())
+    return yaml.safe_load((DEPLOY / "grafana" / "provisioning" / path).read_text())
 
 
 def told() -> set[str]:
@@ -70,7 +69,7 @@ def test_panels_do_not_overlap_and_have_the_datasource_that_is_provisioned():
 
 
 def test_prometheus_asks_the_servers_at_their_port_and_grafana_asks_prometheus():
-    (job,) = yaml.safe_load((MONITORING / "prometheus.yml").read_text())["scrape_configs"]
+    (job,) = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text())["scrape_configs"]
     (found,) = job["dns_sd_configs"]
     for server in ("gpu", "cpu"):
         service = COMPOSE["services"][server]
@@ -83,7 +82,7 @@ def test_prometheus_asks_the_servers_at_their_port_and_grafana_asks_prometheus()
 def test_dashboards_are_mounted_where_grafana_looks():
     (provider,) = provisioned("dashboards/digit-vae.yml")["providers"]
     mounted = dict(volume.removesuffix(":ro").split(":") for volume in SERVICES["grafana"]["volumes"])
-    assert mounted["./monitoring/grafana/dashboards"] == provider["options"]["path"]
+    assert mounted["./deploy/grafana/dashboards"] == provider["options"]["path"]
     assert all((ROOT / source).exists() for source in mounted if source.startswith("."))
 
 

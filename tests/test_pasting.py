@@ -12,11 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from tests import pasting
-from tests.documents import ROOT, blocks_of, commands
-from tests.pasting import compare, paste, plan, shape
-from tests.terminal import Failed, serving, session
-from tests.unrun import runnable
+from tests.support import pasting
+from tests.support.documents import blocks_of, commands
+from tests.support.pasting import compare, paste, plan, shape
+from tests.support.paths import ROOT
+from tests.support.terminal import Failed, serving, session
+from tests.support.unrun import runnable
 
 README = ROOT / "README.md"
 DOCUMENT = """# A document
@@ -60,7 +61,7 @@ cd out
 
 @pytest.fixture
 def document(tmp_path, monkeypatch) -> Path:
-    monkeypatch.setattr("tests.documents.ROOT", tmp_path)
+    monkeypatch.setattr("tests.support.documents.ROOT", tmp_path)
     path = tmp_path / "README.md"
     path.write_text(DOCUMENT)
     return path

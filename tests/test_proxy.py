@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
 
 import pytest
 
 from app.errors import BodyTimeout, BodyTooLarge, DigitVaeError, HeadersTooLarge, NotFound, Unavailable
 from app.settings import Settings
+from tests.support.paths import ROOT
 
-PROXY = Path(__file__).parent.parent / "proxy"
+PROXY = ROOT / "deploy" / "haproxy"
 CONFIGURATION = (PROXY / "haproxy.cfg").read_text()
 ERRORS = sorted((PROXY / "errors").iterdir())
 KINDS = (BodyTimeout, BodyTooLarge, DigitVaeError, HeadersTooLarge, NotFound, Unavailable)

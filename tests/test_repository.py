@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.documents import ROOT
+from tests.support.paths import ROOT
 
 GITHUB = ROOT / ".github"
 WORKFLOWS = sorted(GITHUB.glob("workflows/*.yml"))
@@ -73,9 +73,9 @@ def test_an_action_has_one_digest_in_all_workflows():
 
 def test_renovate_finds_the_base_image_wherever_it_is_named():
     (manager,) = json.loads((ROOT / "renovate.json").read_text())["customManagers"]
-    assert manager["managerFilePatterns"] == ["/^scripts/engine$/"]
+    assert manager["managerFilePatterns"] == [r"/^\.ci/docker-engine$/"]
     (expression,) = manager["matchStrings"]
-    found = re.search(expression.replace("(?<", "(?P<"), (ROOT / "scripts" / "engine").read_text())
+    found = re.search(expression.replace("(?<", "(?P<"), (ROOT / ".ci" / "docker-engine").read_text())
     assert found
     base = re.search(r"^ARG BASE=(.+)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
     assert base

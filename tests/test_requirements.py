@@ -6,15 +6,14 @@ import functools
 import re
 import tomllib
 from importlib.metadata import distribution, requires
-from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from tests.installed import installed_kind
+from tests.support.installed import installed_kind
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).parent.parent
 LOCKS = ROOT / "requirements"
 KINDS = ("cpu", "gpu")
 EXTRAS = {"serve": frozenset({"otel"}), "train": frozenset({"train", "otel"}), "dev": frozenset({"dev"})}

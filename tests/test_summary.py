@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from tests import summary
+from tests.support import summary
 
 REPORT = """<testsuites>
 <testsuite errors="{errors}" failures="{failures}" skipped="{skipped}" tests="{tests}" time="60.4">{cases}</testsuite>

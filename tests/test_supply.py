@@ -6,13 +6,13 @@ import json
 import re
 import subprocess
 import tomllib
-from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
 from packaging.version import Version
 
-ROOT = Path(__file__).parent.parent
+from tests.support.paths import ROOT
+
 # The first releases without the vulnerabilities that were known when they came out.
 FIRST_GOOD = {
     "h11": "0.16",

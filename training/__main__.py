@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 from pydantic import ValidationError
 
-from app.command_line import Parser, number, whole
+from app.cli.command_line import Parser, number, whole
 from app.errors import DigitVaeError, require_tensorflow
 from training.config import PRESETS, Config
 
@@ -67,7 +67,7 @@ def _train(options: argparse.Namespace, config: Config) -> None:
     # Heavy imports come after the command line is understood, so that --help and a typing error answer at once.
     from rich.console import Console
 
-    from training.command import Job, train_and_publish
+    from training.run import Job, train_and_publish
 
     job = Job(options.store, options.runs, options.resume, options.save_every, options.size, options.tensorboard)
     train_and_publish(config, job, Console(quiet=options.quiet, soft_wrap=True, highlight=False))
@@ -76,7 +76,7 @@ def _train(options: argparse.Namespace, config: Config) -> None:
 def _evaluate(options: argparse.Namespace) -> None:
     from rich.console import Console
 
-    from training.command import Job, measure
+    from training.run import Job, measure
 
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     job = Job(options.store, options.runs, size=options.size)

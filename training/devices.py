@@ -17,7 +17,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
-from app import native_log
+from app.models import native_log
 from training.errors import TrainingError
 
 

@@ -17,14 +17,14 @@ from collections.abc import Collection, Iterable
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app import problems
+from app.api import problems
 from app.errors import DigitVaeError, RateLimited, Unauthorized
-from app.metrics import Metrics
 from app.middleware.cors import add_cors
 from app.middleware.rate_limit import RateLimit, client_address
-from app.request_ids import RequestIds
 from app.settings import Settings
 from app.settings.api_keys import Key
+from app.telemetry.metrics import Metrics
+from app.telemetry.request_id import RequestIds
 
 PROBES = frozenset({"/livez", "/readyz", "/v2/health/live", "/v2/health/ready"})
 # RFC 6750, 3: without an offer no error is named; with a wrong one it is.

@@ -8,16 +8,7 @@ from __future__ import annotations
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-RawHeaders = tuple[tuple[bytes, bytes], ...]
-
-HEADERS = {
-    "x-content-type-options": "nosniff",  # what is no script or page is not taken for one
-    "content-security-policy": "frame-ancestors 'none'",  # no other page shows it in a frame, to be clicked unseen
-    "cross-origin-resource-policy": "same-origin",  # no other page loads it into its own process
-    "referrer-policy": "no-referrer",  # no other host learns the address
-}
-SHOWN: RawHeaders = tuple((name.encode(), value.encode()) for name, value in HEADERS.items())
-SENT: RawHeaders = SHOWN[:1]
+from app.api.responses import SENT_HEADERS, SHOWN_HEADERS
 
 
 class Protected:
@@ -31,7 +22,7 @@ class Protected:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        wanted = SHOWN if scope["method"] in ("GET", "HEAD") else SENT
+        wanted = SHOWN_HEADERS if scope["method"] in ("GET", "HEAD") else SENT_HEADERS
 
         async def protecting(message: Message) -> None:
             if message["type"] == "http.response.start":

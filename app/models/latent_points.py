@@ -1,6 +1,6 @@
 """The test set's latent points, from the table in a version's report, as JSON for the explorer's page.
 
-latents.npz (training/report.py) -> load -> main -> the served model -> routes/explorer.py
+latents.npz (training/evaluation/report.py) -> load -> main -> the served model -> api/explorer/routes.py
 """
 
 from __future__ import annotations

@@ -14,9 +14,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from app import npy
-from tests.fakes import connected
-from tests.pictures import file_of
+from app.api.formats import npy
+from tests.support.fakes import connected
+from tests.support.pictures import file_of
 
 ANY = settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None, max_examples=60

@@ -4,25 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from tests.containers.project import (
-    BASE,
-    BUILD_S,
-    IMAGE,
-    PROXY,
-    PROXY_STAND_IN,
-    ROOT,
-    STAND_IN,
-    Project,
-    built,
-    run,
-    works,
-)
+from tests.containers.project import BASE, BUILD_S, IMAGE, PROXY, PROXY_STAND_IN, STAND_IN, Project, built, run, works
+from tests.support.paths import ROOT
 
 
 @pytest.fixture(scope="session")
 def compose_command() -> tuple[str, ...]:
     if not works("docker", "info"):
-        pytest.skip("no Docker engine answers: see scripts/engine")
+        pytest.skip("no Docker engine answers: see .ci/docker-engine")
     for command in (("docker", "compose"), ("docker-compose",)):
         if works(*command, "version"):
             return command
@@ -33,7 +22,7 @@ def compose_command() -> tuple[str, ...]:
 def base(compose_command: tuple[str, ...]) -> str:
     """The image that the others are built on; needs an engine."""
     if not works("docker", "image", "inspect", BASE) and not works("docker", "pull", BASE, timeout=120):
-        pytest.skip(f"{BASE} is not here and cannot be pulled: see scripts/engine")
+        pytest.skip(f"{BASE} is not here and cannot be pulled: see .ci/docker-engine")
     return BASE
 
 

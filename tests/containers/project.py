@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from tests.e2e.server import free_port
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 COMPOSE_FILE = ROOT / "docker-compose.yml"
 BASE = "python:3.11-slim-bookworm"
 IMAGE = "digit-vae:test"

@@ -204,4 +204,4 @@ def test_a_container_that_is_killed_from_outside_comes_back(service: Project):
 
 def test_the_image_holds_no_more_than_it_needs(image: str):
     listed = run("docker", "run", "--rm", "--network", "none", "--entrypoint", "ls", image, "-A", "/srv").split()
-    assert sorted(listed) == ["LICENSE", "README.md", "app", "cli", "model_store", "pyproject.toml", "training"]
+    assert sorted(listed) == ["LICENSE", "README.md", "app", "model_store", "pyproject.toml", "training"]

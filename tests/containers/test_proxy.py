@@ -171,7 +171,7 @@ def test_large_uploads_that_stall_hold_a_few_places_only(service: Project):
 
 def under_way(service: Project, backend: str) -> int:
     """Requests that a server has of the proxy by one of its two ways."""
-    said = run("docker", "exec", service.proxy, "bash", "/usr/local/etc/haproxy/ask", "/servers;csv")
+    said = run("docker", "exec", service.proxy, "bash", "/usr/local/etc/haproxy/admin-get", "/servers;csv")
     rows = csv.DictReader(said[said.index("# pxname") + 2 :].splitlines())
     return sum(int(row["scur"]) for row in rows if row["pxname"] == backend and row["svname"].startswith("server"))
 

@@ -17,7 +17,8 @@ import httpx
 import pytest
 from PIL import Image
 
-from tests.containers.project import ROOT, Project, begun, built, run
+from tests.containers.project import Project, begun, built, run
+from tests.support.paths import ROOT
 
 pytestmark = [pytest.mark.container, pytest.mark.slow]
 

@@ -18,8 +18,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tests.e2e.server import ROOT, free_port, started
-from tests.installed import installed_kind
+from tests.e2e.server import free_port, started
+from tests.support.installed import installed_kind
+from tests.support.paths import ROOT
 
 COPIED = ("scripts", "model_store")  # what is written to, or asks where it lies
 LEFT = frozenset({".git", ".venv", "runs", "data", "out", *COPIED})
@@ -119,7 +120,7 @@ def _install(environment: Path) -> None:
     """The virtual environment as `scripts/test` leaves it, on the packages of this one."""
     programs = environment / "bin"
     programs.mkdir(parents=True)
-    for name, arguments in (("python", ""), ("digit-vae", "-m cli ")):
+    for name, arguments in (("python", ""), ("digit-vae", "-m app.cli ")):
         program = programs / name
         program.write_text(f'#!/bin/sh\nexec "{sys.executable}" {arguments}"$@"\n')
         program.chmod(0o755)

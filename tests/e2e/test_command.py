@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from app.client import Client
-from tests.e2e.server import ROOT
+from tests.support.paths import ROOT
 
 pytestmark = pytest.mark.slow
 
@@ -26,7 +26,7 @@ def url(shipped):
 
 def digit_vae(*arguments: object) -> bytes:
     """What a command prints; it must succeed."""
-    command = [sys.executable, "-m", "cli", *map(str, arguments)]
+    command = [sys.executable, "-m", "app.cli", *map(str, arguments)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, timeout=300, check=False)
     assert (done.returncode, done.stderr) == (0, b"")  # nothing of TensorFlow's either
     return done.stdout

@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 
 from app.imaging.decode import decode, open_picture
-from tests.documents import ROOT, Block, blocks, blocks_of, commands
 from tests.e2e.checkout import Checkout, checked_out
-from tests.unrun import runnable
+from tests.support.documents import Block, blocks, blocks_of, commands
+from tests.support.paths import ROOT
+from tests.support.unrun import runnable
 
 pytestmark = pytest.mark.slow
 

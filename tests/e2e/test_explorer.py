@@ -22,10 +22,10 @@ from app.models.engine import Posterior
 from app.settings import Settings
 from tests.e2e.browser import DESK, PHONE, launched_or_skipped
 from tests.e2e.server import free_port
-from tests.fake_store import fake_manifest, stage_fake
-from tests.fakes import FakeEngine, paint
-from tests.pictures import file_of, on_paper
-from training.publish import publish
+from tests.support.fake_store import fake_manifest, stage_fake
+from tests.support.fakes import FakeEngine, paint
+from tests.support.pictures import file_of, on_paper
+from training.export.publish import publish
 
 pytestmark = pytest.mark.slow
 

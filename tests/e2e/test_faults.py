@@ -17,8 +17,8 @@ from benchmarks.deaths import deaths
 from benchmarks.server import serving
 from benchmarks.soak import copy_version, remove, run, withdraw
 from benchmarks.stops import stop
-from tests.e2e.server import ROOT
-from tests.fake_store import publish_fake
+from tests.support.fake_store import publish_fake
+from tests.support.paths import ROOT
 
 STORE = ROOT / "model_store"
 

@@ -13,8 +13,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.e2e.server import ROOT, START_S, serving
-from tests.fake_store import publish_fake
+from tests.e2e.server import START_S, serving
+from tests.support.fake_store import publish_fake
+from tests.support.paths import ROOT
 
 pytestmark = pytest.mark.slow
 
@@ -27,11 +28,11 @@ def test_every_line_of_a_service_is_json(workers, tmp_path):
     with serving(ROOT / "model_store", log, "--workers", workers, VAE_LOG_FORMAT="json") as server:
         answer = httpx.post(f"{server.url}/generate", json={"z": [0, 0]}, headers={"x-request-id": "mine"})
         assert (answer.status_code, answer.headers["x-request-id"]) == (200, "mine")
-        wait_for("app.announcement", log)
+        wait_for("app.server.announcement", log)
         assert server.stop() == 0
     lines = [json.loads(line) for line in log.read_text().splitlines()]
-    assert {"app.models.loader", "uvicorn.error", "app.access_log"} <= {line["logger"] for line in lines}
-    (line,) = [line for line in lines if line["logger"] == "app.announcement"]
+    assert {"app.models.loader", "uvicorn.error", "app.telemetry.access_log"} <= {line["logger"] for line in lines}
+    (line,) = [line for line in lines if line["logger"] == "app.server.announcement"]
     assert line["message"] == f"digit-vae serves version 1 at {server.url}"
     (line,) = [line for line in lines if line.get("request_id") == "mine"]
     assert (line["route"], line["status"], line["model_version"] >= 1) == ("/generate", 200, True)

@@ -16,10 +16,10 @@ import pytest
 from hypothesis import given, settings
 from PIL import Image
 
-from app import npy
+from app.api.formats import npy
 from app.client import Client
-from tests.e2e.server import ROOT
-from tests.strategies import protocol_requests
+from tests.support.paths import ROOT
+from tests.support.strategies import protocol_requests
 
 pytestmark = pytest.mark.slow
 
@@ -84,7 +84,7 @@ def command(*arguments: object) -> Callable[[httpx.Client], Any]:
 
     def ask(http: httpx.Client) -> Any:
         given = [str(http.base_url) if each == "URL" else str(each) for each in arguments]
-        line = [sys.executable, "-m", "cli", "encode", "--json", *given]
+        line = [sys.executable, "-m", "app.cli", "encode", "--json", *given]
         done = subprocess.run(line, cwd=ROOT, capture_output=True, timeout=300, check=True)
         return [each["z_mean"] for each in json.loads(done.stdout)["images"]]
 

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.e2e.server import ROOT, Server, serving
+from tests.e2e.server import Server, serving
+from tests.support.paths import ROOT
 
 pytestmark = pytest.mark.slow
 

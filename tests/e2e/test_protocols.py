@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tests.e2e.server import Server
-from tests.pictures import file_of, on_paper
+from tests.support.pictures import file_of, on_paper
 
 pytestmark = [
     pytest.mark.slow,

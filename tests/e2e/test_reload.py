@@ -15,7 +15,7 @@ import httpx
 import numpy as np
 import pytest
 
-from app import npy
+from app.api.formats import npy
 from app.errors import CorruptVersion, EngineError
 from app.main import create_app
 from app.models.loader import open_saved_models, release_memory
@@ -24,8 +24,8 @@ from app.models.savedmodel import SavedModelEngine
 from app.models.store import ModelStore
 from app.settings import Settings
 from tests.e2e.server import serving
-from tests.fake_store import SHAPE
-from tests.real import SMALL, export, publish_real
+from tests.support.fake_store import SHAPE
+from tests.support.real_store import SMALL, export, publish_real
 from training.config import PRESETS
 
 pytestmark = pytest.mark.slow

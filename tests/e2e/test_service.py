@@ -17,13 +17,14 @@ import httpx
 import numpy as np
 import pytest
 
-from app import npy
+from app.api.formats import npy
 from app.imaging.decode import decode, open_picture
 from app.imaging.png import encode_png
 from benchmarks.contenders import family
-from tests.e2e.server import ROOT, Server, serving
-from tests.forked import Forked
-from tests.pictures import file_of, on_paper
+from tests.e2e.server import Server, serving
+from tests.support.forked import Forked
+from tests.support.paths import ROOT
+from tests.support.pictures import file_of, on_paper
 
 pytestmark = pytest.mark.slow
 
@@ -54,7 +55,7 @@ def client(server) -> Iterator[httpx.Client]:
 
 @pytest.fixture(scope="module")
 def digits() -> np.ndarray:
-    from training.data import load
+    from training.data.datasets import load
 
     return load("mnist-5k").x_test[:40]
 
@@ -231,7 +232,7 @@ def test_photographed_digits_land_where_the_digits_do():
     from app.imaging.preparation import prepare
     from app.models.savedmodel import SavedModelEngine
     from app.models.store import ModelStore
-    from training.data import load
+    from training.data.datasets import load
 
     engine = SavedModelEngine(ModelStore(ROOT / "model_store").open())
     digits = load("mnist-5k").x_test[:200]

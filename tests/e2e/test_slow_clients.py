@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from benchmarks.slow import run
-from tests.e2e.server import ROOT
+from tests.support.paths import ROOT
 
 ALLOWED_S = {"heads": 3.0, "bodies": 4.0, "answers": 5.0}
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.e2e.server import ROOT
+from tests.support.paths import ROOT
 
 TOUR = ROOT / "docs" / "tour.py"
 

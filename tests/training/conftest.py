@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.training.few import first, save
-from training.data import load
+from tests.support.small_dataset import first, save
+from training.data.datasets import load
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from app.models.store import ModelStore
-from tests.forked import Forked
+from tests.support.forked import Forked
 from training import devices
 from training.errors import TrainingError
 
@@ -29,9 +29,9 @@ PROGRAM = f"""
 import json, sys
 import tensorflow as tf
 from training.config import PRESETS
-from training.data import load
+from training.data.datasets import load
 from training.devices import Devices, choose
-from training.train import train
+from training.loop.train import train
 
 preset, where = sys.argv[1:]
 if where == "mirrored":

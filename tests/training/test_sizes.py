@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from app.models.store import ModelStore
-from tests.training.few import first
+from tests.support.paths import ROOT
+from tests.support.small_dataset import first
 from training.config import Config
-from training.data import DataSet, load
+from training.data.dataset import DataSet
+from training.data.datasets import load
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parent.parent.parent
 CONFIG = Config(epochs=1, encoder_units=(16,), generator_units=(16,), batch_size=50, seed=1)
 
 
@@ -26,8 +26,8 @@ def whole() -> DataSet:
 
 @pytest.mark.parametrize("n", [72, *(pytest.param(n, marks=pytest.mark.long) for n in (60, 130))])
 def test_training_publishes_whatever_the_size_of_the_test_set(whole, tmp_path, n):
-    from training.export import export
-    from training.train import train
+    from training.export.export import export
+    from training.loop.train import train
 
     few = first(whole, 120, n)
     manifest = export(train(CONFIG, few), few, tmp_path)
@@ -39,8 +39,8 @@ def test_training_publishes_whatever_the_size_of_the_test_set(whole, tmp_path, n
 
 @pytest.mark.parametrize("classes", [True, False])
 def test_one_test_image_is_published_with_all_pictures(whole, tmp_path, classes):
-    from training.export import export
-    from training.train import train
+    from training.export.export import export
+    from training.loop.train import train
 
     few = first(whole, 50, 1)
     few = few if classes else replace(few, y_train=None, y_test=None)
@@ -50,8 +50,8 @@ def test_one_test_image_is_published_with_all_pictures(whole, tmp_path, classes)
 
 
 def test_the_bound_of_an_image_depends_on_its_place_but_on_no_other_image(whole):
-    from training.evaluate import importance_weighted_nll
-    from training.savedmodels import read_version
+    from training.evaluation.metrics import importance_weighted_nll
+    from training.export.savedmodel import read_version
 
     model = read_version(ModelStore(ROOT / "model_store").open())
 

@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from app import npy
+from app.api.formats import npy
 from app.client import BadAnswer, answers
-from tests.pictures import bomb, file_of
+from tests.support.pictures import bomb, file_of
 
 WHOLE = npy.dumps(np.zeros((1, 28, 28), np.uint8))
 HEADER = len(WHOLE) - 784

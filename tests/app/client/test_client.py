@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import threading
-from pathlib import Path
 
 import httpx
 import numpy as np
@@ -18,7 +17,7 @@ import pytest
 from PIL import Image
 
 import app.client
-from app import npy
+from app.api.formats import npy
 from app.client import (
     AsyncClient,
     BadAnswer,
@@ -37,13 +36,12 @@ from app.client import (
 from app.imaging.sheets import to_uint8
 from app.main import create_app
 from app.settings import Settings
-from tests.app.client.clock import FakeClock, retries
 from tests.app.client.server import serving
-from tests.fake_store import publish_fake
-from tests.fakes import FakeEngine, paint
-from tests.pictures import file_of, on_paper
-
-ROOT = Path(__file__).parents[3]
+from tests.support.clock import FakeClock, retries
+from tests.support.fake_store import publish_fake
+from tests.support.fakes import FakeEngine, paint
+from tests.support.paths import ROOT
+from tests.support.pictures import file_of, on_paper
 
 
 @pytest.fixture(params=["sync", "async"])

@@ -9,7 +9,7 @@ from PIL import Image
 
 from app.client import InvalidInput, Sending
 from app.client.inputs import batches, count, latents
-from tests.pictures import file_of
+from tests.support.pictures import file_of
 
 
 def cut(images, **bounds):

@@ -8,7 +8,7 @@ import pytest
 
 from app.client import ConnectionFailed, InvalidInput, Retries, TimedOut
 from app.client.retries import Attempts, connection_error
-from tests.app.client.clock import FakeClock, retries
+from tests.support.clock import FakeClock, retries
 
 
 def busy(after: str | None = None, status: int = 503) -> httpx.Response:

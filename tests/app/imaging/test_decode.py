@@ -8,7 +8,7 @@ from PIL import Image
 
 from app.errors import ImageTooLarge, InvalidImage
 from app.imaging.decode import decode, open_picture
-from tests.pictures import bomb, file_of
+from tests.support.pictures import bomb, file_of
 
 
 def read(data: bytes, max_pixels: int = 2_000_000) -> np.ndarray:

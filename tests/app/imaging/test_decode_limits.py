@@ -10,9 +10,9 @@ from PIL import Image
 
 from app.errors import ImageTooLarge, InvalidImage
 from app.imaging.decode import HEADER_READS, MAX_SCANS, ReadLimitedFile, TooManyPieces, decode, open_picture
-from tests.app.test_problems import PNG, check_problem
-from tests.fakes import connected
-from tests.pictures import file_of
+from tests.app.api.test_problems import PNG, check_problem
+from tests.support.fakes import connected
+from tests.support.pictures import file_of
 
 MANY = 10**6
 GREY = Image.new("L", (40, 40), 90)

@@ -7,7 +7,7 @@ from PIL import Image
 
 from app.imaging.decode import decode, open_picture
 from app.imaging.png import encode_png, is_minimal_png
-from tests.pictures import file_of
+from tests.support.pictures import file_of
 
 
 def test_png_encoding_is_lossless(digit):

@@ -8,7 +8,7 @@ from hypothesis.extra import numpy as hnp
 
 from app.errors import InvalidImage
 from app.imaging.preparation import prepare
-from tests.pictures import on_paper
+from tests.support.pictures import on_paper
 
 SHAPE = (28, 28)
 

@@ -12,17 +12,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from app import serve
-from app.edge import Edge
+from app.api.explorer.routes import assets
+from app.cli import serve
 from app.imaging.png import encode_png
 from app.main import create_app
-from app.metrics import Metrics
+from app.middleware.admission import Edge
 from app.middleware.auth import ApiKeyAuth, Keyring, is_open
-from app.routes.explorer import assets
 from app.settings import Settings
 from app.settings.api_keys import new_key
 from app.settings.values import Rate
 from app.settings.values import parse_origins as origins_of
+from app.telemetry.metrics import Metrics
 
 SECRET, KEY = new_key("ci")
 OTHER, OTHER_KEY = new_key("web")

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 from app.models.loaded_model import LoadedModel
 from app.models.manifest import StoredFile
-from tests.fake_store import fake_manifest
-from tests.fakes import FakeEngine
+from tests.support.fake_store import fake_manifest
+from tests.support.fakes import FakeEngine
 
 
 def model() -> LoadedModel:

@@ -7,7 +7,7 @@ import pytest
 
 from app.errors import EngineError
 from app.models.parallel_engine import LEAST_ROWS, ParallelEngine
-from tests.fakes import FakeEngine
+from tests.support.fakes import FakeEngine
 
 
 class Watched(FakeEngine):

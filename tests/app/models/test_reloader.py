@@ -19,7 +19,7 @@ import httpx
 import numpy as np
 import pytest
 
-from app import npy
+from app.api.formats import npy
 from app.errors import CorruptVersion
 from app.imaging.png import encode_png
 from app.imaging.sheets import to_uint8
@@ -27,8 +27,8 @@ from app.main import create_app
 from app.models.engine import Posterior
 from app.models.store import PARTS, ModelStore
 from app.settings import Settings
-from tests.fake_store import D, publish_fake
-from tests.fakes import FakeEngine, paint
+from tests.support.fake_store import D, publish_fake
+from tests.support.fakes import FakeEngine, paint
 
 NPY = {"content-type": npy.MEDIA_TYPE, "accept": npy.MEDIA_TYPE}
 NOBODY = 65534

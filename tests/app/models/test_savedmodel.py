@@ -12,8 +12,8 @@ from app.imaging.decode import decode_grey, open_picture
 from app.imaging.png import encode_png, is_minimal_png
 from app.models.savedmodel import SavedModelEngine
 from app.models.store import ModelStore
-from tests.e2e.server import ROOT
-from tests.pictures import file_of
+from tests.support.paths import ROOT
+from tests.support.pictures import file_of
 
 pytestmark = pytest.mark.slow
 

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from app.errors import CorruptVersion, NoSuchVersion
 from app.models.manifest import StoredFile
 from app.models.store import ModelStore
-from tests.fake_store import publish_fake
+from tests.support.fake_store import publish_fake
 
 
 def test_the_newest_version_wins_by_number_not_by_name(store):

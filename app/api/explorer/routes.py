@@ -1,0 +1,107 @@
+"""The explorer: GET / and the files it is made of.
+
+The page is plain HTML, CSS and modules, served as they lie in static/. What it shows it asks of the other routes,
+as anybody could; only the test set's points are told for it alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+from fastapi import APIRouter, Request, Response
+
+from app.api.requests import JSON, served
+from app.api.responses import matches
+from app.errors import NotFound
+
+FOLDER = Path(__file__).parent / "static"
+PAGE = "index.html"
+
+# Written here, because what `mimetypes` says depends on the host, and a browser runs no module of another type.
+MEDIA_TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
+
+# The page loads from its own service and nothing else; a picture may also be one that it was just given.
+POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self' blob: data:",
+        "connect-src 'self'",
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
+    )
+)
+HEADERS = {
+    "content-security-policy": POLICY,
+    "cache-control": "no-cache",  # asked for each time, sent only when it has changed: no stale page after an update
+}
+
+router = APIRouter(include_in_schema=False)
+
+
+class Asset(NamedTuple):
+    """A file as it is sent."""
+
+    content: bytes
+    media_type: str
+    etag: str
+
+
+@router.head("/")
+@router.get("/")
+async def page(request: Request) -> Response:
+    """The page itself."""
+    return _answer(request, assets()[PAGE])
+
+
+@router.head("/explorer/points.json")
+@router.get("/explorer/points.json")
+async def points(request: Request) -> Response:
+    """The test set's latent points by class, from the report of the served version."""
+    content = served(request).latent_points
+    return _answer(request, _asset(content, JSON))
+
+
+@router.head("/explorer/{name}")
+@router.get("/explorer/{name}")
+async def asset(request: Request, name: str) -> Response:
+    """One of the files that the page names."""
+    if name not in assets():
+        raise NotFound(f"The explorer has no file {name[:100]!r}. Its page is at /.")
+    return _answer(request, assets()[name])
+
+
+@cache
+def assets() -> dict[str, Asset]:
+    """All files of the page by name, read once: an address never becomes a path."""
+    return {
+        path.name: _asset(path.read_bytes(), MEDIA_TYPES[path.suffix])
+        for path in FOLDER.iterdir()
+        if path.suffix in MEDIA_TYPES
+    }
+
+
+def open_paths() -> list[str]:
+    """The addresses of the page and its files, which are the same for everybody; the points are the model's."""
+    return ["/", *(f"/explorer/{name}" for name in assets())]
+
+
+def _asset(content: bytes, media_type: str) -> Asset:
+    return Asset(content, media_type, f'"{hashlib.sha256(content).hexdigest()[:24]}"')
+
+
+def _answer(request: Request, asset: Asset) -> Response:
+    headers = HEADERS | {"etag": asset.etag}
+    if matches(request.headers.get("if-none-match", ""), asset.etag):
+        return Response(status_code=304, headers=headers)
+    return Response(asset.content, headers=headers, media_type=asset.media_type)

@@ -1,0 +1,87 @@
+"""The latent vectors of a request: JSON and arrays, or samples from the prior."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from fastapi import Request
+from pydantic import ValidationError
+
+from app.api.formats import npy
+from app.api.requests import JSON, body_error, content_type, read_body, read_json, unsupported_type
+from app.api.schemas import GenerateRequest
+from app.errors import InvalidLatent, InvalidParameter
+from app.imaging.types import FloatArray
+
+LATENT_TYPES = (JSON, npy.MEDIA_TYPE)
+
+
+async def read_latents(request: Request, latent_dim: int, max_rows: int) -> FloatArray:
+    """The latent vectors that a body gives or asks to draw; float32 (n, d).
+
+    Raises:
+        UnsupportedMediaType, EmptyBody, MalformedBody, InvalidLatent, InvalidParameter: each with its sentence.
+    """
+    kind = content_type(request)
+    if kind not in LATENT_TYPES:
+        raise unsupported_type(kind, LATENT_TYPES)
+    if kind == npy.MEDIA_TYPE:
+        return latents_from_npy(await read_body(request), latent_dim)
+    return latents_from_json(await read_json(request), latent_dim, max_rows)
+
+
+def latents_from_json(body: bytes, latent_dim: int, max_rows: int) -> FloatArray:
+    """A JSON body as latent vectors, float32 (n, d).
+
+    Raises:
+        MalformedBody, InvalidLatent, InvalidParameter: each with its sentence.
+    """
+    try:
+        wanted = GenerateRequest.model_validate_json(body)
+    except ValidationError as exc:
+        raise body_error(exc, f"z must be {latent_dim} finite numbers, or a list of such lists") from exc
+    if wanted.sample is not None:
+        if wanted.sample > max_rows:
+            raise InvalidParameter(f"sample is {wanted.sample}; at most {max_rows} are drawn in one request.")
+        return sample_prior(wanted.sample, latent_dim, wanted.seed)
+    return _latent_array(wanted.z or [], latent_dim, max_rows)
+
+
+def sample_prior(n: int, latent_dim: int, seed: int | None) -> FloatArray:
+    """N draws from the prior N(0, I), float32 (n, d); equal seeds give equal draws."""
+    return np.random.default_rng(seed).standard_normal((n, latent_dim), np.float32)
+
+
+def _latent_array(z: list[Any], latent_dim: int, max_rows: int) -> FloatArray:
+    rows = z if z and isinstance(z[0], list) else [z]
+    if len(rows) > max_rows:
+        raise InvalidLatent(f"There are {len(rows)} latent vectors; at most {max_rows} are taken.")
+    for i, row in enumerate(rows):
+        if len(row) != latent_dim:
+            where = f"z[{i}]" if rows is z else "z"
+            raise InvalidLatent(f"{where} has {len(row)} numbers; this model's latent vectors have {latent_dim}.")
+    return np.asarray(rows, np.float32)
+
+
+def latents_from_npy(body: bytes, latent_dim: int) -> FloatArray:
+    """An npy body as latent vectors, float32 (n, d)."""
+    return latents_from_array(npy.loads(body), latent_dim)
+
+
+def latents_from_array(array: npt.NDArray[Any], latent_dim: int) -> FloatArray:
+    """Any array as latent vectors, float32 (n, d).
+
+    Raises:
+        InvalidLatent: it is not numbers, not of the shape (n, d), or a number is out of range.
+    """
+    if array.dtype.kind not in "fiu":
+        raise InvalidLatent(f"z must be an array of numbers; got {array.dtype}.")
+    if array.ndim != 2 or array.shape[1] != latent_dim:
+        raise InvalidLatent(f"z must have the shape (n, {latent_dim}); got {array.shape}.")
+    with np.errstate(invalid="ignore", over="ignore"):  # NumPy warns of some bits that are no number
+        small = np.abs(array.astype(np.float64)) <= 1e6  # float16 has no million
+    if not small.all():
+        raise InvalidLatent("z must be finite, and no coordinate beyond a million.")
+    return array.astype(np.float32)

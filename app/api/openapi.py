@@ -1,0 +1,173 @@
+"""The OpenAPI document.
+
+Routes read requests themselves, for speed and for one form of error, so what FastAPI would infer from their signatures
+is written here, from the same pydantic models that validate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from fastapi import FastAPI
+from pydantic import BaseModel
+
+from app.api.formats.images import IMAGE_TYPES
+from app.api.problems import MEDIA_TYPE as PROBLEM
+from app.api.problems import in_protocol
+from app.api.requests import JSON, MULTIPART
+from app.api.schemas import EncodeRequest, NoQuery, Problem, ProtocolError
+
+BINARY: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
+TEXT: dict[str, Any] = {"schema": {"type": "string"}}
+PROBLEM_REF = {"schema": {"$ref": "#/components/schemas/Problem"}}
+PROTOCOL_REF = {"schema": {"$ref": "#/components/schemas/ProtocolError"}}
+ANY = (400, 408, 431, 503)  # malformed or slow requests, too many header fields or connections
+
+SCHEMES: dict[str, Any] = {
+    "bearer": {"type": "http", "scheme": "bearer", "description": "Authorization: Bearer KEY"},
+    "header": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "Where a proxy wants the other"},
+}
+EITHER: list[dict[str, list[str]]] = [{name: []} for name in SCHEMES]
+UNAUTHORIZED = "No key, or none of this service's; see WWW-Authenticate"
+RATE_LIMITED = "More requests than one caller may send; see Retry-After"
+
+NAME = {
+    "name": "name",
+    "in": "path",
+    "required": True,
+    "schema": {"type": "string", "enum": ["encoder", "generator"]},
+    "description": "The model.",
+}
+VERSION = {
+    "name": "version",
+    "in": "path",
+    "required": True,
+    "schema": {"type": "string"},
+    "description": "The version that is served.",
+}
+
+_REASONS = {
+    304: "The picture has not changed",
+    400: "The request, or its body, is empty or does not parse",
+    404: "Not found",
+    406: "No representation that Accept asks for",
+    408: "The head or the body did not come in time",
+    413: "Too many bytes or pixels",
+    415: "A content type that is not read here",
+    422: "Well-formed, but not what the model can take",
+    431: "Too many header fields, or too long",
+    500: "The model failed",
+    503: "Not now; see Retry-After",
+}
+
+_FORM = {
+    "schema": {
+        "type": "object",
+        "required": ["image"],
+        "properties": {"image": {"type": "array", "minItems": 1, "items": {"type": "string", "format": "binary"}}},
+        "additionalProperties": False,
+    }
+}
+
+
+def build_openapi(app: FastAPI, *, is_open: Callable[[str], bool], keys: bool, limited: bool) -> dict[str, Any]:
+    """The OpenAPI document of an application, made when it is first asked for.
+
+    Args:
+        app: has all its routes; keeps the document.
+        is_open: whether a path needs no key and has no limit.
+        keys: whether the others need one.
+        limited: whether they have one.
+    """
+    if not app.openapi_schema:
+        document = FastAPI.openapi(app)
+        document.setdefault("components", {}).setdefault("schemas", {})["Problem"] = Problem.model_json_schema()
+        _add_access(document, is_open, keys, limited)
+    return FastAPI.openapi(app)
+
+
+def _add_access(document: dict[str, Any], is_open: Callable[[str], bool], keys: bool, limited: bool) -> None:
+    """Write into the document what its operations ask of a caller; nothing where they ask nothing."""
+    if keys:
+        document.setdefault("components", {})["securitySchemes"] = SCHEMES
+    refusals = {"401": UNAUTHORIZED} if keys else {}
+    refusals |= {"429": RATE_LIMITED} if limited else {}
+    for path, verbs in document["paths"].items():
+        if is_open(path):
+            continue
+        content = {JSON: PROTOCOL_REF} if in_protocol(path) else {PROBLEM: PROBLEM_REF}
+        for operation in verbs.values():
+            for status, why in refusals.items():
+                operation["responses"][status] = {"description": why, "content": content}
+            if keys:
+                operation["security"] = EITHER
+
+
+def operation(
+    query: type[BaseModel] = NoQuery,
+    body: dict[str, Any] | None = None,
+    more: list[dict[str, Any]] | None = None,
+) -> dict[str, Any]:
+    """The parameters (`more` are those of path and header) and request body of an operation, for `openapi_extra`."""
+    extra: dict[str, Any] = {"parameters": [*_parameters(query), *(more or [])]}
+    if body is not None:
+        extra["requestBody"] = {"required": True, "content": body}
+    return extra
+
+
+def answers(description: str, content: dict[str, Any], *statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The responses of an operation: its 200, and problem documents for `statuses` and 500."""
+    return {200: {"description": description, "content": content}, **refusals(*statuses, 500)}
+
+
+def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The errors of an operation, as problem documents: `statuses`, and what any request may meet."""
+    # Without FastAPI's `model`, which would promise them as application/json too.
+    return {
+        status: {"content": {PROBLEM: PROBLEM_REF}, "description": _REASONS[status]} for status in (*statuses, *ANY)
+    }
+
+
+def protocol_refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The errors of an operation of a serving protocol, in the protocol's form: `statuses`, 500 and as `refusals`."""
+    return {status: {"model": ProtocolError, "description": _REASONS[status]} for status in (*statuses, 500, *ANY)}
+
+
+def schema(model: type[BaseModel], **examples: Any) -> dict[str, Any]:
+    """A JSON body of `model`, its definitions in place."""
+    document = model.model_json_schema(ref_template="#/components/schemas/{model}")
+    definitions = document.pop("$defs", {})
+    media: dict[str, Any] = {"schema": _inlined(document, definitions)}
+    if examples:
+        media["examples"] = {name: {"value": value} for name, value in examples.items()}
+    return media
+
+
+def _inlined(node: Any, definitions: dict[str, Any]) -> Any:
+    """A schema with what it refers to put in place: nothing else would bring a body's definitions into the document."""
+    if isinstance(node, list):
+        return [_inlined(each, definitions) for each in node]
+    if not isinstance(node, dict):
+        return node
+    inner = {key: _inlined(value, definitions) for key, value in node.items() if key != "$ref"}
+    if "$ref" not in node:
+        return inner
+    return {**_inlined(definitions[node["$ref"].rpartition("/")[2]], definitions), **inner}
+
+
+def _parameters(query: type[BaseModel]) -> list[dict[str, Any]]:
+    document = query.model_json_schema()
+    return [
+        {
+            "name": name,
+            "in": "query",
+            "required": name in document.get("required", ()),
+            "description": field.pop("description", ""),
+            "schema": field,
+        }
+        for name, field in document.get("properties", {}).items()
+    ]
+
+
+IMAGE_BODIES = dict.fromkeys(IMAGE_TYPES, BINARY) | {MULTIPART: _FORM, JSON: schema(EncodeRequest)}

@@ -1,0 +1,135 @@
+"""Errors as they leave the service: the one place that renders them.
+
+RFC 9457 problem documents; under /v1 and /v2, where clients of two serving protocols call, {"error": "text"}.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from http import HTTPStatus
+
+from fastapi import FastAPI, Request, Response
+from starlette.exceptions import HTTPException
+from starlette.types import Message
+
+from app.api.responses import SECURITY_HEADERS
+from app.errors import (
+    BodyTooLarge,
+    CallerLeft,
+    DigitVaeError,
+    HeadersTooLarge,
+    MethodNotAllowed,
+    NotFound,
+    RateLimited,
+    RequestError,
+    TooSlow,
+    Unauthorized,
+    Unavailable,
+)
+from app.telemetry.request_id import current_id
+
+MEDIA_TYPE = "application/problem+json"
+RETRY_AFTER_S = 1
+PROTOCOLS = ("/v1/", "/v2/")
+# The protocols know 400 for whatever is wrong with a request, but for what is not about its content.
+TOLD_APART = (
+    Unauthorized,
+    NotFound,
+    MethodNotAllowed,
+    TooSlow,
+    BodyTooLarge,
+    RateLimited,
+    HeadersTooLarge,
+    CallerLeft,
+)
+
+log = logging.getLogger(__name__)
+
+
+def install(app: FastAPI) -> None:
+    """Make every error of `app` a problem document, or the protocols' form of it."""
+    app.add_exception_handler(DigitVaeError, _ours)
+    app.add_exception_handler(HTTPException, _starlettes)
+    app.add_exception_handler(Exception, _unforeseen)
+
+
+def in_protocol(path: str) -> bool:
+    """Whether a path belongs to one of the serving protocols."""
+    return path.startswith(PROTOCOLS) or path in ("/v1", "/v2")
+
+
+def respond(error: DigitVaeError, protocol: bool = False, headers: dict[str, str] | None = None) -> Response:
+    """The response for an error, in the protocols' form or as a problem document."""
+    headers = {**SECURITY_HEADERS, **(headers or {})}
+    if isinstance(error, Unavailable):
+        headers = {"retry-after": str(RETRY_AFTER_S), **headers}
+    if isinstance(error, TooSlow):
+        headers = {"connection": "close", **headers}  # the rest of the body would be taken for a request
+    if protocol:
+        status = 400 if isinstance(error, RequestError) and not isinstance(error, TOLD_APART) else error.status
+        return Response(json.dumps({"error": error.detail}), status, headers, "application/json")
+    document = {
+        "type": f"urn:digit-vae:problem:{error.code}",
+        "title": error.title,
+        "status": error.status,
+        "detail": error.detail,
+        "code": error.code,
+    }
+    if (request_id := current_id()) is not None:
+        document["request_id"] = request_id
+    return Response(json.dumps(document), error.status, headers, MEDIA_TYPE)
+
+
+def with_request_id(start: Message, body: Message, request_id: str | None) -> tuple[Message, Message]:
+    """The messages of a problem that was written outside of any request, with a request's id put in."""
+    member = f', "request_id": {json.dumps(request_id)}}}'.encode()
+    content = body["body"][:-1] + member
+    headers = [pair for pair in start["headers"] if pair[0] != b"content-length"]
+    headers.append((b"content-length", b"%d" % len(content)))
+    return {**start, "headers": headers}, {**body, "body": content}
+
+
+def answer(method: str, path: str, error: DigitVaeError) -> Response:
+    """The response for an error that a request met; a fault of the service is logged, and its detail kept back."""
+    if error.status >= 500 and not isinstance(error, Unavailable):
+        log.error("%s %s: %s", method, path, error, exc_info=error)
+        error = _without_detail(type(error))
+    return respond(error, in_protocol(path))
+
+
+async def _ours(request: Request, exc: Exception) -> Response:
+    assert isinstance(exc, DigitVaeError)
+    return answer(request.method, request.url.path, exc)
+
+
+async def _starlettes(request: Request, exc: Exception) -> Response:
+    """Starlette raises its own errors for unknown paths and methods."""
+    assert isinstance(exc, HTTPException)
+    headers = dict(exc.headers or {})
+    path = request.url.path
+    protocol = in_protocol(path)
+    if exc.status_code == 404:
+        return respond(NotFound(f"Nothing is served at {path[:200]}. See /docs."), protocol, headers)
+    if exc.status_code == 405:
+        allowed = headers.get("Allow", "another method")
+        return respond(
+            MethodNotAllowed(f"{request.method} is not served at {path[:200]}; use {allowed}."), protocol, headers
+        )
+    response = respond(RequestError(exc.detail), protocol, headers)
+    response.status_code = exc.status_code
+    return response
+
+
+async def _unforeseen(request: Request, exc: Exception) -> Response:
+    """A fault of ours: its trace goes to the log (by Starlette, which raises it again), not to the caller."""
+    return fault(request.url.path)
+
+
+def fault(path: str) -> Response:
+    """The response for a fault of the service itself."""
+    return respond(_without_detail(DigitVaeError), in_protocol(path))
+
+
+def _without_detail(kind: type[DigitVaeError]) -> DigitVaeError:
+    return kind(f"{HTTPStatus(kind.status).phrase}: the fault is the service's, and its log has the reason.")

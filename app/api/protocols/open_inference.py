@@ -1,0 +1,129 @@
+"""The Open Inference Protocol v2 over HTTP, as KServe and Triton speak it: GET and POST under /v2.
+
+https://github.com/kserve/open-inference-protocol/blob/main/specification/protocol/inference_rest.md, with the binary
+tensor data extension; see app/api/protocols/open_inference_messages.py for the messages.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+
+from app.api.openapi import BINARY, NAME, VERSION, operation, protocol_refusals, schema
+from app.api.protocols import open_inference_messages as oip
+from app.api.protocols.models import model_of, models
+from app.api.requests import JSON, hung_up, read_decoded_body, served, service_of
+
+OCTETS = "application/octet-stream"
+HEADER_LENGTH = "Inference-Header-Content-Length"
+MODEL = "/v2/models/{name}"
+MODEL_VERSION = "/v2/models/{name}/versions/{version}"
+EXTENSIONS = ["binary_tensor_data"]
+
+router = APIRouter(tags=["Open Inference Protocol v2"])
+
+_HEADER = {
+    "name": HEADER_LENGTH,
+    "in": "header",
+    "required": False,
+    "schema": {"type": "integer", "minimum": 0},
+    "description": "Bytes of JSON at the beginning of the body, if raw tensors follow them.",
+}
+_EXAMPLE = {"inputs": [{"name": "z", "shape": [1, 2], "datatype": "FP32", "data": [0, 0]}]}
+_OF_MODEL: dict[str, Any] = {"responses": protocol_refusals(404), "openapi_extra": operation(more=[NAME])}
+_OF_VERSION = _OF_MODEL | {"openapi_extra": operation(more=[NAME, VERSION])}
+_INFER: dict[str, Any] = {
+    "summary": "Tensors in, tensors out",
+    "responses": {
+        200: {"description": "The outputs asked for, as JSON or behind it.", "model": oip.InferResponse},
+        **protocol_refusals(404, 413),
+    },
+}
+_BODY = {JSON: schema(oip.InferRequest, generator=_EXAMPLE), OCTETS: BINARY}
+
+
+@router.get("/v2/", include_in_schema=False)
+@router.get("/v2", summary="The server and its extensions", responses=protocol_refusals(), openapi_extra=operation())
+async def server(request: Request) -> oip.ServerMetadata:
+    """Which server this is."""
+    return oip.ServerMetadata(name="digit-vae", version=request.app.version, extensions=EXTENSIONS)
+
+
+@router.get(
+    "/v2/health/live", summary="Whether the process runs", responses=protocol_refusals(), openapi_extra=operation()
+)
+async def live() -> oip.Live:
+    """As /livez."""
+    return oip.Live(live=True)
+
+
+@router.get(
+    "/v2/health/ready",
+    summary="Whether requests can be answered",
+    responses=protocol_refusals(),
+    openapi_extra=operation(),
+)
+async def ready(request: Request) -> oip.Ready:
+    """As /readyz."""
+    service_of(request).check_ready()
+    return oip.Ready(ready=True)
+
+
+@router.get(MODEL_VERSION + "/ready", summary="Whether a version can be used", **_OF_VERSION)
+@router.get(MODEL + "/ready", summary="Whether a model can be used", **_OF_MODEL)
+async def model_ready(request: Request) -> oip.ModelReady:
+    """As /readyz, for a model that exists."""
+    model = model_of(request)
+    service_of(request).check_ready()
+    return oip.ModelReady(name=model.name, ready=True)
+
+
+@router.get(MODEL_VERSION, summary="What a version takes and gives", **_OF_VERSION)
+@router.get(MODEL, summary="What a model takes and gives", **_OF_MODEL)
+async def metadata(request: Request) -> oip.ModelMetadata:
+    """FP32 is what the model computes in; other datatypes are converted."""
+    model = model_of(request)
+    return oip.ModelMetadata(
+        name=model.name,
+        versions=[str(model.version)],
+        platform="tensorflow_savedmodel",
+        inputs=[_tensor(model.takes, model.shape)],
+        outputs=[_tensor(name, shape) for name, shape in model.gives.items()],
+    )
+
+
+@router.post(MODEL_VERSION + "/infer", openapi_extra=operation(body=_BODY, more=[NAME, VERSION, _HEADER]), **_INFER)
+@router.post(MODEL + "/infer", openapi_extra=operation(body=_BODY, more=[NAME, _HEADER]), **_INFER)
+async def infer(request: Request) -> Response:
+    """Images to z_mean and z_log_var (encoder), or z to images (generator)."""
+    model = model_of(request)
+    service = service_of(request)
+    body = await read_decoded_body(request, service.settings.max_body_bytes)
+    bounds = service.settings.max_images, service.settings.max_json_values
+    asked, values = oip.read(body, request.headers.get(HEADER_LENGTH), *bounds)
+    names = oip.wanted(asked, tuple(model.gives))
+    found = await model.run(service, served(request), model.input_of(values), hung_up(request.receive))
+    outputs = {name: found[name] for name in names}
+    content, length = await service.written(
+        lambda: oip.write(asked, model.name, model.version, outputs), *outputs.values()
+    )
+    headers = {"x-model-version": str(model.version)}
+    if length == len(content):
+        return Response(content, headers=headers, media_type=JSON)
+    return Response(content, headers={**headers, HEADER_LENGTH: str(length)}, media_type=OCTETS)
+
+
+@router.post(
+    "/v2/repository/index",
+    summary="The models that are served",
+    responses=protocol_refusals(),
+    openapi_extra=operation(),
+)
+async def index(request: Request) -> list[oip.IndexEntry]:
+    """Triton's model repository extension, as far as it can be had without loading and unloading."""
+    return [oip.IndexEntry(name=model.name, version=str(model.version)) for model in models(served(request))]
+
+
+def _tensor(name: str, shape: tuple[int, ...]) -> oip.TensorMetadata:
+    return oip.TensorMetadata(name=name, datatype="FP32", shape=list(shape))

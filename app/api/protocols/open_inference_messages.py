@@ -1,0 +1,290 @@
+"""The messages of the Open Inference Protocol v2, and an inference request's bytes to tensors and back.
+
+body and Inference-Header-Content-Length --read--> InferRequest and a value per input;  outputs --write--> body
+
+https://github.com/kserve/open-inference-protocol/blob/main/specification/protocol/inference_rest.md
+https://github.com/triton-inference-server/server/blob/main/docs/protocol/extension_binary_data.md
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import to_json
+
+from app.api import json_limits
+from app.api.protocols import tensors
+from app.api.protocols.tensors import BYTES, NUMBERS, Array, Shape
+from app.api.schemas import rejection
+from app.errors import InvalidParameter, MalformedBody
+from app.imaging.decode import from_base64
+from app.imaging.types import FloatArray
+
+Value = Array | list[bytes]  # numbers; or picture files, of a BYTES tensor
+Size = Annotated[int, Field(ge=0, lt=2**100)]  # far beyond memory; the product of eight can still be told
+
+# Ways to get an output that are not offered; ignoring them would give the caller something else than it asked for.
+NOT_OFFERED = ("classification", "shared_memory_region")
+
+
+class _Message(BaseModel):
+    # Members that are not known are left alone: the protocol lets extensions add some.
+    model_config = ConfigDict(strict=True, extra="ignore")
+
+
+class InputParameters(_Message):
+    """The binary tensor data extension, for an input."""
+
+    binary_data_size: Size | None = Field(None, description="Bytes of this tensor behind the JSON, in place of data.")
+
+
+class InferInput(_Message):
+    """A tensor that goes in."""
+
+    name: str
+    datatype: str = Field(description="For image FP16, FP32, FP64 (0 to 1), UINT8 (0 to 255) or BYTES (files).")
+    shape: list[Size] = Field(min_length=1, max_length=8, description="[n, 28, 28] for image ([n] if BYTES).")
+    parameters: InputParameters = InputParameters()
+    data: list[Any] | None = Field(None, description="Row by row, nested or flat; for BYTES files in base64.")
+
+    @property
+    def label(self) -> str:
+        """The name as an error may repeat it."""
+        return repr(self.name[:80])
+
+
+class OutputParameters(_Message):
+    """The binary tensor data extension, for an output."""
+
+    model_config = ConfigDict(strict=True, extra="allow")
+
+    binary_data: bool | None = Field(None, description="Send this output behind the JSON.")
+
+
+class InferOutput(_Message):
+    """A tensor that is asked for."""
+
+    name: str
+    parameters: OutputParameters = OutputParameters()
+
+
+class RequestParameters(_Message):
+    """The binary tensor data extension, for a request."""
+
+    binary_data_output: bool = Field(False, description="Send all outputs behind the JSON, unless one says else.")
+
+
+class InferRequest(_Message):
+    """POST .../infer: the JSON, which is all of the body or the first part of it."""
+
+    id: str | None = Field(None, description="Comes back with the answer.")
+    parameters: RequestParameters = RequestParameters()
+    inputs: list[InferInput] = Field(min_length=1, max_length=16)
+    outputs: list[InferOutput] = Field([], max_length=16, description="By default all.")
+
+    def binary(self, output: str) -> bool:
+        """Whether an output is to come behind the JSON."""
+        asked = next((each.parameters.binary_data for each in self.outputs if each.name == output), None)
+        return self.parameters.binary_data_output if asked is None else asked
+
+
+class TensorMetadata(BaseModel):
+    """What a model takes or gives."""
+
+    name: str
+    datatype: str
+    shape: list[int] = Field(description="-1 is the number of rows.")
+
+
+class ModelMetadata(BaseModel):
+    """GET of a model."""
+
+    name: str
+    versions: list[str]
+    platform: str
+    inputs: list[TensorMetadata]
+    outputs: list[TensorMetadata]
+
+
+class ServerMetadata(BaseModel):
+    """GET /v2."""
+
+    name: str
+    version: str
+    extensions: list[str]
+
+
+class Live(BaseModel):
+    """GET /v2/health/live."""
+
+    live: bool
+
+
+class Ready(BaseModel):
+    """GET /v2/health/ready."""
+
+    ready: bool
+
+
+class ModelReady(Ready):
+    """GET .../ready."""
+
+    name: str
+
+
+class IndexEntry(BaseModel):
+    """One model of POST /v2/repository/index."""
+
+    name: str
+    version: str
+    state: str = "READY"
+    reason: str = ""
+
+
+class OutputTensor(BaseModel):
+    """A tensor that came out."""
+
+    name: str
+    datatype: str
+    shape: list[int]
+    data: list[float] | None = Field(None, description="Row by row and flat; absent if it is behind the JSON.")
+    parameters: dict[str, int] | None = Field(None, description="binary_data_size, if it is behind the JSON.")
+
+
+class InferResponse(BaseModel):
+    """The JSON of an answer."""
+
+    model_name: str
+    model_version: str
+    id: str | None = None
+    outputs: list[OutputTensor]
+
+
+def read(
+    body: bytes, header_length: str | None, most_files: int, most_values: int
+) -> tuple[InferRequest, dict[str, Value]]:
+    """An inference request and the values of its inputs.
+
+    Args:
+        body: JSON, and behind it the raw bytes of the inputs that have a binary_data_size, in order.
+        header_length: the header Inference-Header-Content-Length: the bytes of JSON; without it, all are.
+        most_files: most elements of a BYTES tensor.
+        most_values: most values of the JSON.
+
+    Raises:
+        JsonTooLarge, MalformedBody, InvalidParameter, InvalidImage: each with its sentence.
+    """
+    length = _header_length(header_length, len(body))
+    try:
+        request = InferRequest.model_validate_json(json_limits.within(body[:length], most_values))
+    except ValidationError as exc:
+        raise MalformedBody(f"The JSON is not an inference request: {rejection(list(exc.errors()))}.") from exc
+    rest = memoryview(body)[length:]
+    values: dict[str, Value] = {}
+    for tensor in request.inputs:
+        if tensor.name in values:
+            raise InvalidParameter(f"The input {tensor.label} is there twice.")
+        raw, rest = _taken(tensor, rest)
+        values[tensor.name] = _value(tensor, raw, most_files)
+    if len(rest):
+        raise MalformedBody(f"{len(rest)} bytes follow what the inputs announce as their binary_data_size.")
+    return request, values
+
+
+def _header_length(text: str | None, total: int) -> int:
+    if text is None:
+        return total
+    # isdigit() alone would take other scripts' digits, and int() refuses to read thousands of them.
+    if not (text.isascii() and text.isdigit() and len(text) <= 18 and int(text) <= total):
+        raise MalformedBody(
+            f"Inference-Header-Content-Length is {text[:40]!r}; it must be the bytes of JSON, at most {total} here."
+        )
+    return int(text)
+
+
+def _taken(tensor: InferInput, rest: memoryview) -> tuple[memoryview | None, memoryview]:
+    """The tensor's raw bytes, if it has any, and what is left behind them."""
+    size = tensor.parameters.binary_data_size
+    if (size is None) == (tensor.data is None):
+        raise InvalidParameter(
+            f"The input {tensor.label} needs either data, or parameters.binary_data_size and its bytes."
+        )
+    if size is None:
+        return None, rest
+    if size > len(rest):
+        raise MalformedBody(
+            f"The input {tensor.label} announces {size} bytes, but {len(rest)} follow the JSON, which ends where the "
+            "header Inference-Header-Content-Length says."
+        )
+    return rest[:size], rest[size:]
+
+
+def _value(tensor: InferInput, raw: memoryview | None, most_files: int) -> Value:
+    shape = tuple(tensor.shape)
+    if tensor.datatype == BYTES:
+        return _files(tensor, shape, raw, most_files)
+    if tensor.datatype not in NUMBERS:
+        raise InvalidParameter(
+            f"The datatype {tensor.datatype[:40]!r} is not read here; send {', '.join(NUMBERS)} or {BYTES}."
+        )
+    if raw is not None:
+        return tensors.from_bytes(tensor.datatype, shape, raw)
+    return tensors.from_list(tensor.datatype, shape, tensor.data or [])
+
+
+def _files(tensor: InferInput, shape: Shape, raw: memoryview | None, most_files: int) -> list[bytes]:
+    count = math.prod(shape)
+    if shape not in ((count,), (count, 1)) or not count:
+        raise InvalidParameter(f"A BYTES tensor has the shape [n], n at least 1; got {tensor.shape}.")
+    if count > most_files:
+        raise InvalidParameter(f"There are {count} files; at most {most_files} are taken in one request.")
+    if raw is not None:
+        return tensors.elements(count, raw)
+    texts = [each[0] if isinstance(each, list) and len(each) == 1 else each for each in tensor.data or []]
+    if len(texts) != count or not all(isinstance(text, str) for text in texts):
+        raise MalformedBody(f"The data of this BYTES tensor must be {count} files, each a string in base64.")
+    return [from_base64(text) for text in texts]
+
+
+def wanted(request: InferRequest, offered: tuple[str, ...]) -> tuple[str, ...]:
+    """The names of the outputs to send, in the order asked for.
+
+    Raises:
+        InvalidParameter: there is no such output, or not in the form that is asked for.
+    """
+    names = tuple(output.name for output in request.outputs)
+    if len(set(names)) != len(names):
+        raise InvalidParameter("An output is asked for twice.")
+    for output in request.outputs:
+        if output.name not in offered:
+            raise InvalidParameter(f"There is no output {output.name[:80]!r}; there is {' and '.join(offered)}.")
+        refused = sorted(set(NOT_OFFERED).intersection(output.parameters.model_extra or {}))
+        if refused:
+            raise InvalidParameter(f"The parameter {refused[0]} of an output is not offered here.")
+    return names or offered
+
+
+def write(request: InferRequest, model: str, version: int, outputs: Mapping[str, FloatArray]) -> tuple[bytes, int]:
+    """The body of an answer, and how many of its bytes are JSON."""
+    raw = {name: tensors.to_bytes(array) for name, array in outputs.items() if request.binary(name)}
+    document: dict[str, Any] = {"model_name": model, "model_version": str(version)}
+    if request.id is not None:
+        document["id"] = request.id
+    written = b",".join(_tensor(name, array, raw.get(name)) for name, array in outputs.items())
+    head = _with_member(to_json(document), b'"outputs":[%b]' % written)
+    return b"".join((head, *raw.values())), len(head)
+
+
+def _tensor(name: str, array: FloatArray, raw: bytes | None) -> bytes:
+    tensor: dict[str, Any] = {"name": name, "datatype": "FP32", "shape": list(array.shape)}
+    if raw is None:
+        return _with_member(to_json(tensor), b'"data":' + tensors.to_lists(array.ravel()))
+    return to_json({**tensor, "parameters": {"binary_data_size": len(raw)}})
+
+
+def _with_member(document: bytes, member: bytes) -> bytes:
+    """A JSON object, not empty, and one more member that is written already."""
+    return document[:-1] + b"," + member + b"}"

@@ -1,0 +1,72 @@
+"""TensorFlow Serving's REST API: GET and POST under /v1/models.
+
+https://www.tensorflow.org/tfx/serving/api_rest; see app/api/protocols/tensorflow_serving_messages.py for the messages.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from starlette.exceptions import HTTPException
+
+from app.api.openapi import NAME, VERSION, operation, protocol_refusals, schema
+from app.api.protocols import tensorflow_serving_messages as tfs
+from app.api.protocols.models import model_of
+from app.api.requests import JSON, hung_up, read_decoded_body, served, service_of
+
+MODEL = "/v1/models/{name}"
+MODEL_VERSION = "/v1/models/{name}/versions/{version}"
+
+router = APIRouter(tags=["TensorFlow Serving"])
+
+_OF_MODEL: dict[str, Any] = {"responses": protocol_refusals(404), "openapi_extra": operation(more=[NAME])}
+_OF_VERSION = _OF_MODEL | {"openapi_extra": operation(more=[NAME, VERSION])}
+_PREDICT: dict[str, Any] = {
+    "summary": "Rows or columns of inputs to outputs",
+    "responses": {
+        200: {"description": "In the format of the request.", "model": tfs.PredictResponse},
+        **protocol_refusals(404, 413),
+    },
+}
+_BODY = {
+    JSON: schema(
+        tfs.PredictRequest, rows={"instances": [[0, 0], [1, -1]]}, columns={"inputs": {"z": [[0, 0], [1, -1]]}}
+    )
+}
+
+
+# Before the routes without a verb, whose {name} would take the verb for a part of it.
+@router.post(MODEL_VERSION + ":predict", openapi_extra=operation(body=_BODY, more=[NAME, VERSION]), **_PREDICT)
+@router.post(MODEL + ":predict", openapi_extra=operation(body=_BODY, more=[NAME]), **_PREDICT)
+async def predict(request: Request) -> Response:
+    """Images to z_mean and z_log_var (encoder), or z to images (generator)."""
+    model = model_of(request)
+    service = service_of(request)
+    body = await read_decoded_body(request, service.settings.max_body_bytes)
+    asked, value = tfs.read(body, model.takes, service.settings.max_images, service.settings.max_json_values)
+    outputs = await model.run(service, served(request), model.checked(value), hung_up(request.receive))
+    content = await service.written(lambda: tfs.write(asked, outputs), *outputs.values())
+    return Response(content, headers={"x-model-version": str(model.version)}, media_type=JSON)
+
+
+@router.get(MODEL_VERSION + ":predict", include_in_schema=False)
+@router.get(MODEL + ":predict", include_in_schema=False)
+async def predict_is_a_post(request: Request) -> Response:
+    """Here, since the routes below would look for a model of this name."""
+    raise HTTPException(405, headers={"Allow": "POST"})
+
+
+@router.get(MODEL_VERSION + "/metadata", summary="A version's signature", **_OF_VERSION)
+@router.get(MODEL + "/metadata", summary="A model's signature", **_OF_MODEL)
+async def metadata(request: Request) -> tfs.Metadata:
+    """What goes in and comes out."""
+    model = model_of(request)
+    return tfs.metadata(model.name, model.version, {model.takes: model.shape}, model.gives)
+
+
+@router.get(MODEL_VERSION, summary="A version's state", **_OF_VERSION)
+@router.get(MODEL, summary="A model's state", **_OF_MODEL)
+async def status(request: Request) -> tfs.ModelStatus:
+    """The one version that is served is available."""
+    return tfs.ModelStatus(model_version_status=[tfs.VersionStatus(version=str(model_of(request).version))])

@@ -1,0 +1,136 @@
+"""What a request says: its query, its body and that body's encoding, and whether its caller is still there."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar, cast
+
+from fastapi import Request
+from pydantic import BaseModel, ValidationError
+from starlette.types import Message, Receive
+
+from app.api import json_limits
+from app.api.schemas import rejection
+from app.errors import BodyTooLarge, EmptyBody, InvalidLatent, InvalidParameter, MalformedBody, UnsupportedMediaType
+from app.inference.service import Service
+from app.models.loaded_model import LoadedModel
+
+M = TypeVar("M", bound=BaseModel)
+JSON = "application/json"
+MULTIPART = "multipart/form-data"
+
+
+def service_of(request: Request) -> Service:
+    """The service of this application."""
+    service: Service = request.app.state.service
+    return service
+
+
+def served(request: Request) -> LoadedModel:
+    """The version that this request began on; another may be served to those that came later."""
+    model: LoadedModel = request.scope["model"]
+    return model
+
+
+def hung_up(receive: Receive) -> Callable[[], bool]:
+    """A question: has the caller of a request whose body is read already hung up?
+
+    ASGI tells by a message that `receive` would wait for. Here it is made to take its first step and then closed, so
+    that asking costs two microseconds and no task.
+    """
+
+    def gone() -> bool:
+        step = cast(Coroutine[Any, Any, Message], receive())
+        try:
+            step.send(None)
+        except StopIteration as told:
+            return bool(told.value["type"] == "http.disconnect")
+        finally:
+            step.close()
+        return False
+
+    return gone
+
+
+def query(request: Request, model: type[M]) -> M:
+    """The query string as `model`.
+
+    Raises:
+        InvalidParameter: a parameter is unknown or out of range.
+    """
+    try:
+        return model.model_validate(dict(request.query_params))
+    except ValidationError as exc:
+        known = ", ".join(model.model_fields) or "none"
+        raise InvalidParameter(f"{rejection(exc.errors())}. Parameters: {known}.") from exc
+
+
+async def read_body(request: Request) -> bytes:
+    """Read the body.
+
+    Raises:
+        EmptyBody: there is none.
+    """
+    body = await request.body()
+    if not body:
+        raise EmptyBody("The body is empty. /docs shows what this route reads.")
+    return body
+
+
+async def read_json(request: Request) -> bytes:
+    """Read a body that is to be parsed as JSON.
+
+    Raises:
+        EmptyBody: there is none.
+        JsonTooLarge: it has more values than are parsed.
+    """
+    return json_limits.within(await read_body(request), service_of(request).settings.max_json_values)
+
+
+async def read_decoded_body(request: Request, max_bytes: int) -> bytes:
+    """The body without its Content-Encoding: gzip and deflate are taken off, as model servers do.
+
+    Raises:
+        EmptyBody: there is none.
+        BodyTooLarge: it would unpack to more than `max_bytes`.
+        MalformedBody: it is not what its Content-Encoding says, or that is another one.
+    """
+    body = await read_body(request)
+    encoding = request.headers.get("content-encoding", "identity").strip().lower()
+    if encoding == "identity":
+        return body
+    if encoding not in ("gzip", "deflate"):
+        raise MalformedBody(f"The content encoding {encoding[:40]!r} is not read here; send gzip, deflate or none.")
+    unpacking = zlib.decompressobj(zlib.MAX_WBITS | 32)  # tells the two apart itself
+    try:
+        plain = unpacking.decompress(body, max_bytes + 1)
+    except zlib.error as exc:
+        raise MalformedBody(f"The body is not {encoding}: it does not unpack.") from exc
+    if len(plain) > max_bytes:
+        raise BodyTooLarge(f"The body unpacks to more than the {max_bytes:,} bytes that are read.")
+    if not unpacking.eof or unpacking.unused_data:
+        raise MalformedBody(f"The body is not {encoding}: it breaks off, or something follows it.")
+    if not plain:
+        raise EmptyBody("The body unpacks to nothing.")
+    return plain
+
+
+def content_type(request: Request) -> str:
+    """Return the media type of the body in lower case, without its parameters; empty if none is named."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def unsupported_type(kind: str, known: tuple[str, ...]) -> UnsupportedMediaType:
+    """Return the error for a media type that is not among those that a route reads."""
+    got = f"The content type {kind[:80]!r} is not read here" if kind else "The content type is missing"
+    return UnsupportedMediaType(f"{got}. Send one of: {', '.join(known)}.")
+
+
+def body_error(exc: ValidationError, hint: str) -> MalformedBody | InvalidLatent | InvalidParameter:
+    """Pydantic's verdict on a JSON body as an error of ours."""
+    errors = exc.errors()
+    if errors[0]["type"] == "json_invalid":
+        return MalformedBody(f"The body is not JSON: {errors[0]['msg'].removeprefix('Invalid JSON: ')}.")
+    kind = InvalidLatent if errors[0]["loc"][:1] == ("z",) else InvalidParameter
+    return kind(f"{rejection(list(errors))}; {hint}.")

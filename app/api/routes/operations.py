@@ -1,0 +1,57 @@
+"""What operators and their machines ask: GET /model, /livez, /readyz, /metrics."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request, Response
+
+from app.api.openapi import TEXT, answers, operation, refusals
+from app.api.requests import query, served, service_of
+from app.api.schemas import NoQuery, State
+from app.models.manifest import Manifest
+from app.telemetry import metrics
+
+router = APIRouter(tags=["operations"])
+counting = APIRouter(tags=["operations"])  # apart, since it can be left out
+
+
+@router.get(
+    "/model",
+    summary="The served version's manifest",
+    responses=answers("What it is, how it was trained, how good it is.", {}),  # FastAPI has it from the signature
+    openapi_extra=operation(),
+)
+async def model(request: Request) -> Manifest:
+    """The manifest as training published it."""
+    query(request, NoQuery)
+    return served(request).manifest
+
+
+@router.get("/livez", summary="Whether the process runs", responses=refusals(), openapi_extra=operation())
+async def live() -> State:
+    """Says yes as long as the event loop turns; depends on nothing else."""
+    return State(status="alive")
+
+
+@router.get(
+    "/readyz",
+    summary="Whether requests can be answered",
+    responses=refusals(),
+    openapi_extra=operation(),
+)
+async def ready(request: Request) -> State:
+    """Says yes once the model is loaded and warm, and no once the service was told to stop or the model fails."""
+    service_of(request).check_ready()
+    return State(status="ready")
+
+
+@counting.get(
+    "/metrics",
+    summary="Counts and times, for Prometheus",
+    response_class=Response,
+    responses=answers("Prometheus' text format, of all workers.", {"text/plain": TEXT}),
+    openapi_extra=operation(),
+)
+async def counts(request: Request) -> Response:
+    """Requests by route and status, latencies, queue, batches, refusals, and the version served."""
+    counted: metrics.Metrics = request.app.state.metrics
+    return Response(counted.text(), media_type=metrics.MEDIA_TYPE)

@@ -1,0 +1,47 @@
+"""POST /reconstruct."""
+
+from __future__ import annotations
+
+import numpy as np
+from fastapi import APIRouter, Request, Response
+
+from app.api.formats.images import read_images
+from app.api.openapi import BINARY, IMAGE_BODIES, answers, operation, schema
+from app.api.requests import JSON, hung_up, query, served, service_of
+from app.api.responses import PNG, accepted, json_response, to_base64_pngs, to_lists, versioned_response
+from app.api.schemas import ReconstructQuery, ReconstructResponse
+from app.imaging.sheets import to_uint8
+
+router = APIRouter(tags=["inference"])
+
+
+@router.post(
+    "/reconstruct",
+    summary="Images through the model and back, with their loss",
+    responses=answers(
+        "Each input and its reconstruction side by side, a row per image; or the numbers.",
+        {PNG: BINARY, JSON: schema(ReconstructResponse)},
+        *(406, 413, 415, 422),
+    ),
+    openapi_extra=operation(ReconstructQuery, IMAGE_BODIES),
+)
+async def reconstruct(request: Request) -> Response:
+    """What the model makes of the images, at z_mean; the loss in nats says how well it knows them."""
+    kind = accepted(request, PNG, JSON)
+    service = service_of(request)
+    options = query(request, ReconstructQuery)
+    found = await read_images(request, service.settings.max_images)
+    result = await service.reconstruct(served(request), found, options.invert, options.fit, hung_up(request.receive))
+    if kind == PNG:
+        pairs = np.stack([result.images, result.reconstruction], 1)  # (n, 2, h, w)
+        levels = to_uint8(pairs.reshape(-1, *pairs.shape[2:]))
+        return versioned_response(request, await service.picture_off_loop(levels, 2, options.scale), kind)
+    return json_response(
+        request,
+        z_mean=to_lists(result.posterior.z_mean),
+        z_log_var=to_lists(result.posterior.z_log_var),
+        reconstruction=to_base64_pngs(to_uint8(result.reconstruction)),
+        xent=to_lists(result.xent),
+        kl=to_lists(result.kl),
+        loss=to_lists(result.loss),
+    )

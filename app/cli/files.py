@@ -1,0 +1,157 @@
+"""Files that commands read and write; `-` is standard input or output."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from app.cli.errors import CommandError, UsageError
+
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp"})
+NPY_MAGIC = b"\x93NUMPY"
+STANDARD = "-"
+
+
+@dataclass(frozen=True)
+class Input:
+    """One image to encode.
+
+    Attributes:
+        name: its file as it was given or found; with a place for an image of an npy file.
+        label: the sub-folder it was found in; empty if it was named itself.
+        image: what the client takes.
+    """
+
+    name: str
+    label: str
+    image: Path | bytes | npt.NDArray[Any]
+
+
+def inputs(names: list[str]) -> list[Input]:
+    """The images of files, folders and standard input, in order; folders sorted.
+
+    Raises:
+        CommandError: a file is missing or unreadable, or a folder holds no picture.
+    """
+    return [each for name in names for each in _inputs(name)]
+
+
+def _inputs(name: str) -> Iterator[Input]:
+    if name == STANDARD:
+        data = sys.stdin.buffer.read()
+        yield from _arrays(STANDARD, data) if data.startswith(NPY_MAGIC) else [Input(STANDARD, "", data)]
+    elif Path(name).is_dir():
+        yield from _walked(Path(name))
+    elif not Path(name).is_file():
+        raise CommandError(f"{name}: no such file.")
+    elif Path(name).suffix.lower() == ".npy":
+        yield from _arrays(name, read(name))
+    else:
+        yield Input(name, "", Path(name))
+
+
+def _walked(root: Path) -> Iterator[Input]:
+    """The pictures below a folder, hidden ones left out; the label is the folder between."""
+    found = 0
+    for path in sorted(root.rglob("*")):
+        inside = path.relative_to(root)
+        hidden = any(part.startswith(".") for part in inside.parts)
+        if path.suffix.lower() in SUFFIXES and path.is_file() and not hidden:
+            found += 1
+            label = inside.parent.as_posix()
+            yield Input(str(path), "" if label == "." else label, path)
+    if not found:
+        raise CommandError(f"{root}: no picture lies in this folder ({', '.join(sorted(SUFFIXES))}).")
+
+
+def _arrays(name: str, data: bytes) -> Iterator[Input]:
+    array = loads(name, data)
+    if array.ndim == 2:
+        array = array[np.newaxis]
+    if array.ndim != 3:
+        raise CommandError(f"{name}: images have the shape (n, h, w) or (h, w); got {array.shape}.")
+    for i, image in enumerate(array):
+        yield Input(f"{name}[{i}]", "", image)
+
+
+def read(name: str) -> bytes:
+    """A file, or standard input.
+
+    Raises:
+        CommandError: it cannot be read.
+    """
+    try:
+        return sys.stdin.buffer.read() if name == STANDARD else Path(name).read_bytes()
+    except OSError as exc:
+        raise CommandError(f"{name}: {exc.strerror}.") from exc
+
+
+def loads(name: str, data: bytes) -> npt.NDArray[Any]:
+    """The array of an npy file.
+
+    Raises:
+        CommandError: it is none.
+    """
+    try:
+        array: npt.NDArray[Any] = np.load(io.BytesIO(data), allow_pickle=False)
+    except (ValueError, EOFError, OSError) as exc:
+        raise CommandError(f"{name}: not an npy file of numbers.") from exc
+    return array
+
+
+def npy(array: npt.NDArray[Any]) -> bytes:
+    """An array as an npy file."""
+    out = io.BytesIO()
+    np.save(out, array, allow_pickle=False)
+    return out.getvalue()
+
+
+def check_output(name: str, binary: bool) -> None:
+    """Refuse to write bytes to a terminal, before any work is done.
+
+    Raises:
+        UsageError: they would go there.
+    """
+    if binary and name == STANDARD and sys.stdout.isatty():
+        raise UsageError("this output is not text: name a file with -o, or pipe it on")
+
+
+def write(name: str, data: bytes) -> None:
+    """Write a file whole, or standard output.
+
+    Raises:
+        CommandError: it cannot be written.
+    """
+    if name == STANDARD:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+        return
+    try:
+        _replace(Path(name), data)
+    except OSError as exc:
+        raise CommandError(f"{name}: {exc.strerror}.") from exc
+
+
+def _replace(path: Path, data: bytes) -> None:
+    """What stood there before stays until the new content is complete; what is no plain file is written to."""
+    if path.exists() and not path.is_file():
+        path.write_bytes(data)
+        return
+    path = path.resolve()  # a link stays one
+    waiting = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        waiting.write_bytes(data)
+        if path.exists():
+            waiting.chmod(path.stat().st_mode & 0o777)
+        waiting.replace(path)
+    finally:
+        waiting.unlink(missing_ok=True)

@@ -1,0 +1,188 @@
+"""`digit-vae models`: what is published, whether it is whole, and which version services take."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from app.cli import connection, files
+from app.cli.command_line import Parser, whole
+from app.cli.errors import CommandError
+from app.models.store import PIN, ModelStore, StoredVersion
+
+VARIABLE = "VAE_MODEL_VERSION"
+EPILOG = """\
+examples:
+  digit-vae models list
+  digit-vae models show 1             the manifest, as JSON
+  digit-vae models show --url http://127.0.0.1:8000
+  digit-vae models verify             every file against its digest
+  digit-vae models pin 1 --in-store   services change to it within seconds
+  digit-vae models unpin              ... and back to the newest
+  digit-vae models pin 1 -o .env      docker compose reads it
+  eval "$(digit-vae models pin 1)"    for a service that this shell starts"""
+EXAMPLES = {
+    "list": ("digit-vae models list", "digit-vae models list --store my_models"),
+    "show": ("digit-vae models show", "digit-vae models show 1", "digit-vae models show --url http://127.0.0.1:8000"),
+    "verify": ("digit-vae models verify", "digit-vae models verify 1 --store my_models"),
+    "pin": (
+        "digit-vae models pin 1 --in-store   services change to it within seconds",
+        "digit-vae models pin 1 -o .env      docker compose reads it",
+        'eval "$(digit-vae models pin 1)"    for a service that this shell starts',
+    ),
+    "unpin": ("digit-vae models unpin", "digit-vae models unpin --store my_models"),
+}
+
+
+def add(commands: argparse._SubParsersAction[Parser]) -> None:
+    """Add this command and those below it."""
+    parser = commands.add_parser(
+        "models",
+        help="list, show, verify and pin published versions",
+        description="The versions of a model store, and its pin. No version is ever changed.",
+        epilog=EPILOG,
+    )
+    actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
+    _add(actions, "list", show_all, "a line for every version")
+    _add_show(_add(actions, "show", show, "the manifest of a version, as JSON"))
+    verifying = _add(actions, "verify", verify, "compare the files of versions with their manifests")
+    verifying.add_argument("version", nargs="?", type=whole(1), help="by default all of them")
+    pinning = _add(actions, "pin", pin, f"pin a version: in the store, or by the setting {VARIABLE}")
+    pinning.add_argument("version", type=whole(1), help="the version's number")
+    where = pinning.add_mutually_exclusive_group()
+    where.add_argument("-o", "--output", metavar="FILE", help="set it in this file of NAME=value lines, like .env")
+    where.add_argument("--in-store", action="store_true", help="for all services of this store, also running ones")
+    _add(actions, "unpin", unpin, "take the store's pin away: the newest version is served again")
+
+
+def _add(
+    actions: argparse._SubParsersAction[Parser], name: str, run: Callable[[argparse.Namespace], int], does: str
+) -> Parser:
+    examples = "\n".join(f"  {each}" for each in EXAMPLES[name])
+    parser = actions.add_parser(
+        name, help=does, description=f"{does[0].upper()}{does[1:]}.", epilog=f"examples:\n{examples}"
+    )
+    parser.set_defaults(run=run)
+    if name != "show":
+        _add_store(parser)
+    return parser
+
+
+def _add_show(parser: Parser) -> None:
+    parser.add_argument("version", nargs="?", type=whole(1), help="by default the newest")
+    either = parser.add_mutually_exclusive_group()
+    _add_store(either)
+    either.add_argument("--url", help="ask a running service what it serves")
+    connection.add_key(parser)
+
+
+def _add_store(parser: argparse._ActionsContainer) -> None:
+    default = Path(os.environ.get("VAE_MODEL_STORE", "model_store"))
+    parser.add_argument("--store", type=Path, default=default, metavar="DIR", help="the model store")
+
+
+def show_all(options: argparse.Namespace) -> int:
+    """A line for every version, the newest last."""
+    store = _store(options)
+    pinned = store.pinned()
+    print("version  published         d  image  data           test loss")
+    for stored in map(store.open, store.versions()):
+        found = stored.manifest
+        loss = found.measures.get("test_loss")
+        height, width = found.image_shape
+        print(
+            f"{found.version:>7}  {found.created:%Y-%m-%d %H:%M}  {found.latent_dim:>1}  {height}x{width}  "
+            f"{found.data.name:<13}  {'' if loss is None else f'{loss:.2f}':<9}"
+            f"{'  pinned' if found.version == pinned else ''}".rstrip()
+        )
+    return 0
+
+
+def show(options: argparse.Namespace) -> int:
+    """The manifest, as JSON."""
+    if options.url:
+        options.store, wanted, options.version, options.timeout = None, options.version, None, 30.0
+        served = connection.use(options, lambda client: client.model())
+        if wanted not in (None, served["version"]):
+            raise CommandError(f"The service serves version {served['version']}, not {wanted}.")
+        print(json.dumps(served, indent=2))
+        return 0
+    print(_store(options).open(options.version).manifest.model_dump_json(indent=2))
+    return 0
+
+
+def verify(options: argparse.Namespace) -> int:
+    """Compare files with manifests; the first that differs is told."""
+    store = _store(options)
+    for version in [options.version] if options.version is not None else store.versions():
+        stored = store.open(version)
+        stored.verify()
+        print(f"version {version}: {len(stored.manifest.files)} files, as published")
+    return 0
+
+
+def pin(options: argparse.Namespace) -> int:
+    """Pin in the store, or print the setting for a shell, or set it in a file; only a version that is whole."""
+    stored: StoredVersion = _store(options).open(options.version)
+    stored.verify()
+    line = f"{VARIABLE}={stored.version}"
+    if options.in_store:
+        _put(stored.root / PIN, f"{stored.version}\n")
+        print(f"version {stored.version} is pinned in {stored.root}")
+    elif options.output is None:
+        print(f"export {line}")
+    else:
+        files.write(options.output, _with(_lines(options.output), line).encode())
+    return 0
+
+
+def unpin(options: argparse.Namespace) -> int:
+    """Take the store's pin away."""
+    store = _store(options)
+    try:
+        (store.root / PIN).unlink(missing_ok=True)
+    except OSError as exc:
+        raise _unwritable(store.root, exc) from exc
+    print(f"nothing is pinned in {store.root}; its newest version is {store.versions()[-1]}")
+    return 0
+
+
+def _put(path: Path, text: str) -> None:
+    """The whole file or the one before: services read it at any moment."""
+    part = path.with_name(f".{path.name}-{os.getpid()}")
+    try:
+        with part.open("w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except OSError as exc:
+        part.unlink(missing_ok=True)
+        raise _unwritable(path.parent, exc) from exc
+
+
+def _unwritable(store: Path, exc: OSError) -> CommandError:
+    return CommandError(f"Nothing was pinned or unpinned: {store} cannot be written: {exc.strerror or exc}.")
+
+
+def _lines(name: str) -> list[str]:
+    if name == files.STANDARD or not Path(name).exists():
+        return []
+    return files.read(name).decode(errors="surrogateescape").splitlines()
+
+
+def _with(lines: list[str], line: str) -> str:
+    """The lines with the variable set: in its place if it is set already, at the end if not."""
+    places = [i for i, each in enumerate(lines) if each.strip().removeprefix("export ").startswith(f"{VARIABLE}=")]
+    kept = [each for i, each in enumerate(lines) if i not in places]
+    kept.insert(places[0] if places else len(kept), line)
+    return "\n".join(kept) + "\n"
+
+
+def _store(options: argparse.Namespace) -> ModelStore:
+    store = ModelStore(options.store)
+    store.open()  # tells, in a sentence, if there is none
+    return store

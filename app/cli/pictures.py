@@ -1,0 +1,103 @@
+"""Pictures to latent vectors, where one of thousands may be none: it is named, or left out."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass
+
+from app.cli.errors import CommandError
+from app.cli.files import Input
+from app.client import AsyncClient, ClientError, Encoding, InvalidInput, ProblemError
+from app.client.calls import Fit, Invert
+from app.client.progress import showing
+from app.client.results import joined_encodings
+
+GROUP = 256  # pictures that are asked for at once where some may be left out: four requests, side by side
+
+Encoded = tuple[list[Input], Encoding]
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """How the service makes a picture a digit."""
+
+    invert: Invert
+    fit: Fit
+
+
+async def encode_all(client: AsyncClient, found: list[Input], how: Preparation) -> Encoded:
+    """Every picture, or none.
+
+    Raises:
+        CommandError: one is no picture; the message names its file.
+        ClientError: anything else that keeps the service from answering.
+    """
+    images = [each.image for each in found]
+    try:
+        return found, await client.encode(images, invert=how.invert, fit=how.fit, progress=True)
+    except ProblemError as exc:
+        if exc.index is None:
+            raise
+        raise CommandError(f"{found[exc.index].name}: {exc.detail}") from exc
+
+
+async def encode_readable(client: AsyncClient, found: list[Input], how: Preparation) -> Encoded:
+    """The pictures that can be read; of every other a line on stderr says why it was left out.
+
+    Raises:
+        CommandError: none can be read.
+        ClientError: as encode_all.
+    """
+    kept: list[Input] = []
+    results: list[Encoding] = []
+    left_out: list[str] = []
+    with showing(True, "encoding", len(found)) as more:
+        for group in _groups(found):
+            async for inputs, outcome in _outcomes(client, group, how):
+                more(len(inputs))
+                if isinstance(outcome, str):
+                    left_out.append(outcome)
+                else:
+                    kept += inputs
+                    results.append(outcome)
+    for line in left_out:  # now that the bar is gone
+        print(f"skipped: {line}", file=sys.stderr)
+    if not results:
+        raise CommandError(f"none of {len(found)} pictures can be read.")
+    return kept, joined_encodings(results)
+
+
+async def _outcomes(
+    client: AsyncClient, group: Sequence[Input], how: Preparation
+) -> AsyncIterator[tuple[Sequence[Input], Encoding | str]]:
+    """A group as a whole; if that is refused, picture by picture: each with its encoding, or with what is wrong."""
+    try:
+        outcome = await client.encode([each.image for each in group], invert=how.invert, fit=how.fit)
+    except (InvalidInput, ProblemError) as exc:
+        if not _is_of_a_picture(exc):
+            raise
+        if len(group) == 1:
+            yield group, _told(group[0].name, exc)
+            return
+    else:
+        yield group, outcome
+        return
+    for each in group:
+        async for found in _outcomes(client, [each], how):
+            yield found
+
+
+def _groups(found: Sequence[Input]) -> Iterator[Sequence[Input]]:
+    for first in range(0, len(found), GROUP):
+        yield found[first : first + GROUP]
+
+
+def _is_of_a_picture(error: ClientError) -> bool:
+    """Whether one picture is at fault, rather than the service or the whole request."""
+    return isinstance(error, InvalidInput) or (isinstance(error, ProblemError) and error.index is not None)
+
+
+def _told(name: str, error: ClientError) -> str:
+    text = error.detail if isinstance(error, ProblemError) else str(error)
+    return text if text.startswith(name) else f"{name}: {text}"

@@ -1,0 +1,40 @@
+"""`digit-vae train`: `python -m training` by another name."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from importlib.util import find_spec
+
+from app.cli.command_line import Parser
+
+PROG = "digit-vae train"
+NEEDED = ("matplotlib", "mlxtend", "rich", "sklearn", "tensorflow")
+ASKING = frozenset({"-h", "--help", "--version"})
+
+
+def add(commands: argparse._SubParsersAction[Parser]) -> None:
+    """Add this command's line of help; what follows it is read by training."""
+    commands.add_parser("train", help="train and publish; takes the options of python -m training")
+
+
+def run(arguments: list[str]) -> int:
+    """Train and publish, or measure; 1 with one line if what that needs is not installed."""
+    missing = [name for name in NEEDED if find_spec(name) is None]
+    if missing and not ASKING & set(arguments):
+        print(
+            f"error: training needs packages that are not installed ({', '.join(missing)}): "
+            "pip install 'digit-vae[train]', or use scripts/train, which installs them",
+            file=sys.stderr,
+        )
+        return 1
+    from training.__main__ import main
+
+    return main(arguments, PROG)
+
+
+def parser() -> Parser:
+    """The options, for completion."""
+    from training.__main__ import parser
+
+    return parser(PROG)

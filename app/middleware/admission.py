@@ -1,0 +1,186 @@
+"""The outermost layer of the application: ids, admission, deadlines, counting, and the short cut past the framework.
+
+uvicorn -> Edge -> a short cut (the plain form of a busy request), or the whole of FastAPI (everything else)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.api import problems
+from app.errors import BodyTimeout, DeadlineExceeded, DigitVaeError, Overloaded
+from app.middleware.body_clock import BodyBrokenOff
+from app.middleware.deadlines import Deadlines
+from app.telemetry.metrics import Metrics
+from app.telemetry.request_id import HEADER as REQUEST_ID
+from app.telemetry.request_id import RequestIds, id_of
+
+log = logging.getLogger(__name__)
+
+# Answers a request and says with which status, or returns None without having touched it.
+ShortCut = Callable[[Scope, Receive, Send], Awaitable[int | None]]
+# The same refusal as a problem document, and as the serving protocols have it.
+Answers = dict[bool, tuple[Message, Message]]
+
+# What must be answered however much is under way.
+ALWAYS = frozenset(
+    {"/livez", "/readyz", "/metrics", "/v2/health/live", "/v2/health/ready"}
+    | {f"/v2/models/{name}/ready" for name in ("encoder", "generator")}
+)
+LEAST_LIMIT = 8
+PROBING = 0.1  # for every ten that were answered one more is let in, to see whether there is room again
+NO_ANSWER = 0  # counts as a status of "other": the caller hung up
+
+
+class Edge:
+    """ASGI middleware for all requests.
+
+    Args:
+        app: what answers requests for which there is no short cut.
+        short_cuts: by method and path.
+        metrics: where requests are counted.
+        max_requests: how many may be under way; beyond it a request is refused before its body is read.
+        timeout_s: how long, in seconds, a request may take; then it is cancelled and answered with 503.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        short_cuts: Mapping[tuple[str, str], ShortCut],
+        metrics: Metrics,
+        max_requests: int,
+        timeout_s: float,
+    ) -> None:
+        self.app = app
+        self._short_cuts = short_cuts
+        self.metrics = metrics
+        self.ids = RequestIds()
+        self._max_requests = max_requests
+        self._limit: float = max_requests
+        self._under_way: Deadlines[asyncio.Task[object]] = Deadlines(timeout_s, self._expire)
+        self._expired: set[asyncio.Task[object]] = set()
+        self._refusal = _messages(Overloaded("Too many requests are under way. Try again in a second."))
+        self._too_late = _messages(DeadlineExceeded(f"The request was not answered in {timeout_s:g} s."))
+        self._no_body = _messages(BodyTimeout(f"The body did not come in {timeout_s:g} s."))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        started = time.perf_counter()
+        status: int | None = NO_ANSWER
+        answer = _Answer(send, self.ids.name(scope))
+        try:
+            if scope["path"] in ALWAYS:
+                status = await self._long_way(scope, receive, answer)
+            elif not self.has_room():
+                self.metrics.rejected()
+                status = await _say(self._refusal, scope, answer.noting)
+            else:
+                status = await self._in_time(scope, receive, answer)
+                self._learn(status)
+        except Exception:
+            status = 500
+            if answer.status != NO_ANSWER:
+                raise  # Starlette's outermost layer has answered
+            log.exception("%s %s", scope["method"], scope["path"])
+            await problems.fault(scope["path"])(scope, receive, answer.noting)
+        finally:
+            self.metrics.request(_route(scope), status or NO_ANSWER, time.perf_counter() - started)
+
+    def has_room(self) -> bool:
+        """Whether a request would be let in."""
+        return len(self._under_way) < self._limit
+
+    def refused(self, path: str, request_id: bytes) -> tuple[Message, Message]:
+        """What a request gets for which there is no room, and note of it; for who asks before there is a task."""
+        self.metrics.rejected()
+        self.metrics.request(path, self._refusal[False][0]["status"], 0.0)
+        return problems.with_request_id(*self._refusal[False], request_id.decode("ascii"))
+
+    def _learn(self, status: int) -> None:
+        """Let in as many as the inside can take: a refusal from there came after work that was in vain."""
+        if status == 503:
+            self._limit = min(self._max_requests, max(LEAST_LIMIT, len(self._under_way)))
+        elif self._limit < self._max_requests:
+            self._limit += PROBING
+
+    async def _in_time(self, scope: Scope, receive: Receive, answer: _Answer) -> int:
+        task = asyncio.current_task()
+        assert task is not None
+        self._under_way.watch(task)
+        try:
+            short_cut = self._short_cuts.get((scope["method"], scope["path"]))
+            status = await short_cut(scope, receive, answer.noting) if short_cut else None
+            return await self._long_way(scope, receive, answer) if status is None else status
+        except asyncio.CancelledError as exc:
+            if task not in self._expired:
+                raise
+            self._expired.discard(task)
+            task.uncancel()
+            late = self._no_body if isinstance(exc, BodyBrokenOff) else self._too_late
+            return answer.status or await _say(late, scope, answer.noting)
+        finally:
+            self._under_way.release(task)
+
+    async def _long_way(self, scope: Scope, receive: Receive, answer: _Answer) -> int:
+        await self.app(scope, receive, answer.noting)
+        return answer.status
+
+    def _expire(self, task: asyncio.Task[object]) -> None:
+        self._expired.add(task)
+        task.cancel()
+
+
+class _Answer:
+    """The way back to the caller: takes the request's id along, and notes the status."""
+
+    __slots__ = ("request_id", "send", "status")
+
+    def __init__(self, send: Send, request_id: bytes) -> None:
+        self.send = send
+        self.request_id = request_id
+        self.status = NO_ANSWER
+
+    async def noting(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            # A new list: the old one may belong to an answer that is kept.
+            message["headers"] = [*message["headers"], (REQUEST_ID, self.request_id)]
+        await self.send(message)
+
+
+def _route(scope: Scope) -> str:
+    """The path as it is declared, so that metrics have a series per route and not per address."""
+    declared = getattr(scope.get("route"), "path", None)
+    return str(declared or scope["path"])
+
+
+def _messages(error: DigitVaeError) -> Answers:
+    """The answers for an error, made once: refusing must be cheaper than anything that is refused."""
+    of_no_request = contextvars.Context()
+    responses = {protocol: of_no_request.run(problems.respond, error, protocol) for protocol in (False, True)}
+    return {
+        protocol: (
+            {"type": "http.response.start", "status": response.status_code, "headers": response.raw_headers},
+            {"type": "http.response.body", "body": response.body},
+        )
+        for protocol, response in responses.items()
+    }
+
+
+async def _say(answers: Answers, scope: Scope, send: Send) -> int:
+    protocol = problems.in_protocol(scope["path"])
+    start, body = answers[protocol]
+    if not protocol:
+        start, body = problems.with_request_id(start, body, id_of(scope))
+    await send(dict(start))
+    await send(body)
+    return int(start["status"])

@@ -1,0 +1,106 @@
+"""From the start to the stop: the service, and what watches over it."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import gc
+import signal
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager, nullcontext
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from app.inference.batcher import Batcher
+from app.inference.service import Service
+from app.models import native_log
+from app.models.loader import OpenEngine, load_version, open_saved_models, release_memory
+from app.models.reloader import Reloader
+from app.models.store import ModelStore
+from app.server.application import Application
+from app.server.exit import leave_to_start_anew
+from app.server.signals import taken_elsewhere
+from app.server.watchdog import Watchdog
+from app.server.workers import end_with_supervisor
+from app.settings import Settings
+from app.telemetry import tracing
+from app.telemetry.batch_tracing import TracedBatcher
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import TracerProvider
+
+
+@asynccontextmanager
+async def running(
+    app: Application, settings: Settings, open_engine: OpenEngine, tracers: TracerProvider | None
+) -> AsyncIterator[None]:
+    """While inside, the application has a service, which follows the store and leaves when it cannot go on.
+
+    Raises:
+        StoreError: there is no version, or it is not what its manifest says.
+        EngineError: the model does not do what its manifest says.
+    """
+    tensorflow = open_engine is open_saved_models
+    with ExitStack() as around:
+        if tensorflow:  # it may not be interrupted
+            around.enter_context(taken_elsewhere())
+        end_with_supervisor()
+        store = ModelStore(settings.model_store)
+        open_version = functools.partial(load_version, settings=settings, open_engine=open_engine)
+        with native_log.held() if tensorflow else nullcontext():
+            model = open_version(store.open(store.chosen(settings.model_version)))
+        service = Service(model, settings, leave_to_start_anew, app.state.metrics, _batchers(tracers, app.version))
+        app.has(service)
+        app.state.metrics.serves(service.model.version)
+        _settle()
+        reloader = Reloader(store, settings.model_version, open_version, service, app.state.metrics)
+        leave = functools.partial(leave_to_start_anew, show_threads=True)
+        around.enter_context(Watchdog(settings.model_timeout_s, service.at_work, service.hangs, leave))
+        try:
+            with _draining(service, settings.drain_s):
+                async with reloader.every(settings.reload_interval_s):
+                    yield
+        finally:
+            await service.close()
+            if tracers:
+                await asyncio.to_thread(tracing.close, tracers)
+
+
+def _settle() -> None:
+    """Give back what only loading needed, and keep the collector from what stays.
+
+    TensorFlow is a million objects that will never be garbage: looking through them holds up every request.
+    """
+    release_memory()
+    gc.freeze()
+
+
+def _batchers(tracers: TracerProvider | None, version: str) -> Callable[..., Batcher]:
+    return functools.partial(TracedBatcher, tracers.get_tracer(tracing.NAME, version)) if tracers else Batcher
+
+
+@contextmanager
+def _draining(service: Service, drain_s: float) -> Iterator[None]:
+    """While inside, SIGTERM first makes the service say that it is not ready, and stops the server `drain_s` later.
+
+    The server's own handler closes the port at once, so that a balancer would learn of it by failed connections.
+    """
+    stop = signal.getsignal(signal.SIGTERM)
+    if threading.current_thread() is not threading.main_thread() or not callable(stop):
+        yield  # not under a server that handles the signal
+        return
+    loop = asyncio.get_running_loop()
+
+    def drain(signum: int, frame: FrameType | None) -> None:
+        service.draining = True
+        if drain_s:
+            loop.call_soon_threadsafe(loop.call_later, drain_s, stop, signum, frame)
+        else:
+            stop(signum, frame)
+
+    signal.signal(signal.SIGTERM, drain)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, stop)

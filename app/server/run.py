@@ -1,0 +1,129 @@
+"""Serves with uvicorn: one process, or workers below a supervisor, until it is told to stop."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import resource
+import signal
+import socket
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from types import FrameType
+from typing import NoReturn
+
+import uvicorn
+from uvicorn.config import LOGGING_CONFIG, STARTUP_FAILURE
+from uvicorn.supervisors import multiprocess
+
+from app.server.announcement import AnnouncingServer
+from app.server.connections import Bounds, Connections
+from app.server.exit import leave
+from app.server.machine import default_batch_threads, default_workers
+from app.server.protocol import BoundedProtocol
+from app.server.workers import Supervisor, Worker
+from app.settings import Settings
+from app.telemetry import logs
+
+WORKER_START_S = 120  # uvicorn kills a worker that does not answer its ping, and importing TensorFlow keeps it busy
+OTHER_FILES = 256  # descriptors that are no connections: the store, the log, what libraries hold open
+
+
+def serve(settings: Settings, host: str, port: int, workers: int | None = None) -> NoReturn:
+    """Serve until told to stop, then end the process.
+
+    Args:
+        settings: those of the environment, which the workers read again.
+        host: the address to listen at.
+        port: 0 for any free one.
+        workers: how many processes; by default as many as the machine feeds.
+    """
+    workers = workers or default_workers()
+    if not settings.batch_threads:
+        os.environ["VAE_BATCH_THREADS"] = str(default_batch_threads(workers))
+    logs.configure(settings)
+    with _shared_counts(workers, settings):
+        code = _run(_config(settings, host, port, workers))
+    leave(code)
+
+
+@contextmanager
+def _shared_counts(workers: int, settings: Settings) -> Iterator[None]:
+    """A folder in which several workers share their counts, unless the operator named one."""
+    if workers == 1 or settings.metrics_dir is not None:
+        yield
+        return
+    with tempfile.TemporaryDirectory(prefix="digit-vae-") as folder:
+        os.environ["VAE_METRICS_DIR"] = folder  # the workers are new processes, which read the environment
+        yield
+
+
+def _config(settings: Settings, host: str, port: int, workers: int) -> uvicorn.Config:
+    return uvicorn.Config(
+        "app.main:create_app",
+        factory=True,
+        host=host,
+        port=port,
+        workers=workers,
+        access_log=False,  # the application writes its own
+        log_config=LOGGING_CONFIG if settings.log_format == "text" else None,
+        log_level=settings.log_level.lower(),
+        http=functools.partial(BoundedProtocol, _connections(settings)),  # type: ignore[arg-type]  # called as the class is
+        ws="none",
+        proxy_headers=settings.trusted_proxies is not None,
+        forwarded_allow_ips=settings.trusted_proxies,
+        server_header=False,  # what runs here is nobody's business, and a header is half a microsecond
+        timeout_graceful_shutdown=settings.shutdown_grace_s,
+        timeout_worker_healthcheck=WORKER_START_S,
+    )
+
+
+def _run(config: uvicorn.Config) -> int:
+    """Serve until told to stop; the exit code. As uvicorn.run does, which keeps to itself why its workers ended."""
+    signal.signal(signal.SIGTERM, _exit)
+    try:
+        if config.workers == 1:
+            AnnouncingServer(config).run()
+            return 0
+        multiprocess.Process = Worker  # type: ignore[misc]  # it cannot be given
+        supervisor = Supervisor(config, [_bound(config)])
+        supervisor.run()
+        failed = any(each.exitcode == STARTUP_FAILURE for each in supervisor.processes)
+        return STARTUP_FAILURE if failed else 0
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    except KeyboardInterrupt:
+        return 0
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it is being done
+
+
+def _bound(config: uvicorn.Config) -> socket.socket:
+    """The socket that the workers share. That uvicorn runs there is left unsaid: nobody answers yet."""
+    logger = logging.getLogger("uvicorn.error")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        return config.bind_socket()
+    finally:
+        logger.setLevel(level)
+
+
+def _connections(settings: Settings) -> Connections:
+    """As many as the settings say, or as files may be open: many shells allow 1024, unless one asks for more."""
+    wanted = settings.max_connections + OTHER_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < allowed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    bounds = Bounds.of(settings)
+    return Connections(replace(bounds, connections=max(1, allowed - OTHER_FILES)))
+
+
+def _exit(signum: int, frame: FrameType | None) -> NoReturn:
+    """A stop that was asked for is a success: uvicorn, once it has shut down, raises the signal again."""
+    sys.exit(0)

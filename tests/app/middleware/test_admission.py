@@ -1,0 +1,305 @@
+"""Admission, deadlines, counting, and the short cuts: what stands around every request."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import threading
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+from app.api.formats import npy
+from app.imaging.png import encode_png
+from app.main import create_app
+from app.middleware.admission import Edge
+from app.telemetry.metrics import Metrics
+from tests.support.fakes import FakeEngine
+
+Z = {"z": [0.5, -0.5]}
+INPUT = {"name": "z", "shape": [1, 2], "datatype": "FP32", "data": [0.5, -0.5]}
+
+
+async def application(settings, engine, **changes):
+    app = create_app(settings.model_copy(update=changes), lambda stored, settings: engine)
+    return app, httpx.AsyncClient(
+        transport=httpx.ASGITransport(app, raise_app_exceptions=False), base_url="http://service"
+    )
+
+
+@pytest.fixture
+def held(engine):
+    """The engine, its calls waiting at a gate."""
+    engine.gate = threading.Event()
+    yield engine
+    engine.gate.set()
+
+
+async def counts(client):
+    text = (await client.get("/metrics")).text
+    return dict(line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
+
+
+async def test_the_short_cut_and_the_long_way_give_the_same_answer(client, digit):
+    png = {"content-type": "image/png"}
+    array = {"content-type": npy.MEDIA_TYPE, "accept": npy.MEDIA_TYPE}
+    points = np.array([[0, 1], [1, 0], [2, 2]], np.float32)
+    cases: list[tuple[str, Any]] = [
+        ("/generate", {"json": Z}),
+        ("/generate", {"json": {"z": [[0, 1], [1, 0], [2, 2]]}}),
+        ("/generate", {"json": {"sample": 3, "seed": 1}}),
+        ("/generate", {"json": {"z": [1]}}),
+        ("/generate", {"content": b"", "headers": {"content-type": "application/json"}}),
+        ("/generate", {"content": npy.dumps(points), "headers": array}),
+        ("/generate", {"content": npy.dumps(points[:0]), "headers": array}),
+        ("/generate", {"content": npy.dumps(points.T), "headers": array}),
+        ("/generate", {"content": b"seven", "headers": array}),
+        ("/encode", {"content": encode_png(digit), "headers": png}),
+        ("/encode", {"content": encode_png(255 - digit), "headers": png}),
+        ("/encode", {"content": encode_png(digit[:20]), "headers": png}),
+        ("/encode", {"content": b"seven", "headers": png}),
+    ]
+    for path, request in cases:
+        request["headers"] = {**request.get("headers", {}), "x-request-id": "the same"}
+        short = await client.post(path, **request)
+        headers = dict(request["headers"])
+        headers["accept"] = f"text/x-none;q=0.1, {headers.get('accept', '*/*')}"
+        long = await client.post(path, **{**request, "headers": headers})
+        assert (short.status_code, short.content) == (long.status_code, long.content)
+        assert {**short.headers} == {**long.headers}
+
+
+async def test_beyond_the_bound_requests_are_refused_and_probes_answered(settings, held):
+    app, client = await application(settings, held, max_requests=2)
+    async with app.router.lifespan_context(app), client:
+        waiting = [asyncio.create_task(client.post("/generate", json=Z)) for _ in range(2)]
+        await asyncio.sleep(0.05)
+        refused = await client.post("/generate", json=Z)
+        assert refused.status_code == 503
+        assert refused.json()["code"] == "overloaded"
+        assert int(refused.headers["retry-after"]) >= 1
+        for probe in ("/livez", "/readyz", "/metrics"):
+            assert (await client.get(probe)).status_code == 200
+        held.gate.set()
+        assert [(await task).status_code for task in waiting] == [200, 200]
+        assert (await client.post("/generate", json=Z)).status_code == 200
+        assert (await counts(client))["digit_vae_rejected_total"] == "1"
+
+
+@pytest.mark.parametrize("path", ["/generate", "/generate?scale=2", "/manifold.png"])
+async def test_every_request_has_a_deadline(settings, held, path):
+    app, client = await application(settings, held, request_timeout_s=0.1)
+    async with app.router.lifespan_context(app), client:
+        method = "GET" if path.endswith("png") else "POST"
+        late = await client.request(method, path, **({"json": Z} if method == "POST" else {}))
+        assert (late.status_code, late.json()["code"]) == (503, "deadline-exceeded")
+        assert late.headers["retry-after"]
+        held.gate.set()
+        assert (await client.post("/generate", json=Z)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        (
+            "/v2/models/generator/infer",
+            {"inputs": [{"name": "z", "shape": [1, 2], "datatype": "FP32", "data": [0, 0]}]},
+        ),
+        ("/v1/models/generator:predict", {"instances": [[0, 0]]}),
+    ],
+)
+async def test_the_protocols_are_refused_in_their_form_and_their_probes_answered(settings, held, path, body):
+    app, client = await application(settings, held, max_requests=1, request_timeout_s=0.3)
+    async with app.router.lifespan_context(app), client:
+        waiting = asyncio.create_task(client.post(path, json=body))
+        await asyncio.sleep(0.05)
+        refused = await client.post(path, json=body)
+        for probe in ("/v2/health/live", "/v2/health/ready", "/v2/models/encoder/ready"):
+            assert (await client.get(probe)).status_code == 200
+        for answer, words in ((refused, "under way"), (await waiting, "not answered in")):
+            assert (answer.status_code, set(answer.json())) == (503, {"error"})
+            assert words in answer.json()["error"]
+            assert answer.headers["content-type"] == "application/json"
+            assert answer.headers["retry-after"]
+        held.gate.set()
+
+
+@pytest.mark.parametrize("path", ["/generate", "/generate?scale=2", "/v2/models/generator/infer"])
+@pytest.mark.parametrize("bound", ["request_timeout_s", "body_timeout_s"])
+@pytest.mark.parametrize("begun", [b"", b'{"z":'])
+async def test_a_body_that_does_not_come_is_not_waited_for(settings, engine, path, bound, begun):
+    app, client = await application(settings, engine, **{bound: 0.1})
+
+    async def stuck():
+        if begun:
+            yield begun
+        await asyncio.sleep(5)
+        yield b"[0,0]}"
+
+    async with app.router.lifespan_context(app), client:
+        headers = {"content-type": "application/json", "content-length": "12"}
+        late = await client.post(path, content=stuck(), headers=headers)
+        assert (late.status_code, late.headers["connection"]) == (408, "close")
+        assert "did not come in 0.1 s" in late.text
+        assert late.json().get("code", "body-timeout") == "body-timeout"
+
+
+async def test_a_body_that_comes_slowly_but_in_time_is_read(settings, engine):
+    app, client = await application(settings, engine, body_timeout_s=2)
+
+    async def slow():
+        for byte in b'{"z":[0,0]}':
+            await asyncio.sleep(0.005)
+            yield bytes([byte])
+
+    async with app.router.lifespan_context(app), client:
+        for path in ("/generate", "/generate?scale=2"):
+            headers = {"content-type": "application/json", "content-length": "11"}
+            assert (await client.post(path, content=slow(), headers=headers)).status_code == 200
+
+
+async def test_a_caller_that_hung_up_while_waiting_costs_no_model_call(settings, held):
+    app, client = await application(settings, held)
+    body = b'{"z": [0, 0]}'
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+    scope = {"type": "http", "method": "POST", "path": "/generate", "query_string": b"", "headers": headers}
+    messages = [{"type": "http.request", "body": body}]
+
+    async def receive():
+        return messages.pop(0) if messages else {"type": "http.disconnect"}
+
+    async def send(message):
+        sent.append(message)
+
+    sent: list[Any] = []
+    async with app.router.lifespan_context(app), client:
+        first = asyncio.create_task(client.post("/generate", json=Z))
+        await asyncio.sleep(0.02)
+        leaver = asyncio.create_task(app(scope, receive, send))
+        await asyncio.sleep(0.1)
+        held.gate.set()
+        assert (await first).status_code == 200
+        await leaver
+        assert sent[0]["status"] == 499
+        assert held.batches == [1]
+        assert (await counts(client))["digit_vae_abandoned_total"] == "1"
+
+
+async def test_requests_are_counted(client):
+    await client.post("/generate", json=Z)
+    await client.post("/generate", json={"z": [1]})
+    await client.get("/nowhere")
+    found = await counts(client)
+    assert found['digit_vae_requests_total{route="/generate",status="200"}'] == "1"
+    assert found['digit_vae_requests_total{route="/generate",status="422"}'] == "1"
+    assert found['digit_vae_requests_total{route="other",status="404"}'] == "1"
+    assert found["digit_vae_model_version"] == "1"
+    assert found["digit_vae_batch_rows_count"] == "1"
+
+
+async def test_told_to_stop_it_is_not_ready_first_and_stops_later(settings):
+    stopped = threading.Event()
+    before = signal.signal(signal.SIGTERM, lambda signum, frame: stopped.set())
+    try:
+        app, client = await application(settings, FakeEngine(), drain_s=0.2)
+        async with app.router.lifespan_context(app), client:
+            signal.raise_signal(signal.SIGTERM)
+            refused = await client.get("/readyz")
+            assert (refused.status_code, refused.json()["code"]) == (503, "shutting-down")
+            assert (await client.get("/livez")).status_code == 200
+            assert (await client.post("/generate", json=Z)).status_code == 200
+            assert not stopped.is_set()
+            await asyncio.sleep(0.3)
+            assert stopped.is_set()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+async def test_small_batches_run_on_the_loop_and_large_ones_in_the_thread(settings, engine):
+    engine.quick_rows = 2
+    app, client = await application(settings, engine)
+    async with app.router.lifespan_context(app), client:
+        await client.post("/generate", json=Z)
+        assert engine.threads == {threading.current_thread().name}
+        engine.threads.clear()
+        await client.post("/generate", json={"sample": 3})
+        assert all(name.startswith("inference") for name in engine.threads)
+        engine.batches.clear()
+        answers = await asyncio.gather(*(client.post("/generate", json={"z": [n, 0]}) for n in range(20)))
+        assert len({answer.content for answer in answers}) == 20 - 10 - 4  # paint() clips z beyond 5
+        assert len(engine.batches) < 20
+
+
+async def test_a_manifold_kept_is_answered_as_it_was(client):
+    first, again = [await client.get("/manifold.png?n=3", headers={"x-request-id": "the same"}) for _ in range(2)]
+    assert (first.status_code, first.content, {**first.headers}) == (200, again.content, {**again.headers})
+    unchanged = await client.get("/manifold.png?n=3", headers={"if-none-match": first.headers["etag"]})
+    assert unchanged.status_code == 304
+    assert (await client.get("/manifold.png?n=3", headers={"accept": "text/html"})).status_code == 406
+    assert (await client.get("/manifold.png?n=4")).content != first.content
+    assert (await client.head("/manifold.png?n=3")).content == b""
+
+
+@pytest.mark.parametrize("path", ["/generate", "/generate?scale=2"])
+async def test_a_fault_of_ours_is_a_problem_without_its_details(settings, engine, monkeypatch, caplog, path):
+    app, client = await application(settings, engine)
+    async with app.router.lifespan_context(app), client:
+
+        async def fail(*_):
+            raise RuntimeError("the reason is /secret")
+
+        monkeypatch.setattr(app.state.service, "generate", fail)
+        answer = await client.post(path, json=Z)
+        assert (answer.status_code, answer.headers["content-type"]) == (500, "application/problem+json")
+        assert "secret" not in answer.text
+        assert (await counts(client))['digit_vae_requests_total{route="/generate",status="500"}'] == "1"
+
+
+async def asked(edge: Edge, path: str = "/generate") -> list[Any]:
+    """The messages that a request is answered with."""
+    messages: list[Any] = []
+
+    async def send(message):
+        messages.append(message)
+
+    async def receive():
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    await edge({"type": "http", "method": "POST", "path": path, "headers": []}, receive, send)
+    return messages
+
+
+def answering(status: int, then: Any = None):
+    """An application that starts an answer, waits for `then` and ends it."""
+
+    async def app(scope, receive, send):
+        await send({"type": "http.response.start", "status": status, "headers": []})
+        if then is not None:
+            await then.wait()
+        await send({"type": "http.response.body", "body": b""})
+        return status
+
+    return app
+
+
+@pytest.mark.parametrize("short", [False, True])
+async def test_an_answer_that_has_begun_is_not_begun_again_at_the_deadline(short):
+    slow = answering(200, asyncio.Event())
+    cuts = {("POST", "/generate"): slow} if short else {}
+    edge = Edge(slow, cuts, Metrics(["/generate"]), max_requests=4, timeout_s=0.05)
+    assert [message["type"] for message in await asked(edge)] == ["http.response.start"]
+
+
+async def test_a_refusal_from_inside_never_raises_the_bound():
+    gate = asyncio.Event()
+    edge = Edge(answering(503), {("POST", "/slow"): answering(200, gate)}, Metrics([]), max_requests=2, timeout_s=5)
+    await asked(edge)
+    under_way = [asyncio.create_task(asked(edge, "/slow")) for _ in range(2)]
+    await asyncio.sleep(0.01)
+    refused = asyncio.create_task(asked(edge, "/slow"))
+    await asyncio.sleep(0.01)
+    gate.set()
+    assert (await refused)[0]["status"] == 503
+    assert [(await task)[0]["status"] for task in under_way] == [200, 200]

@@ -1,0 +1,22 @@
+"""A handful of a data set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from training.data.dataset import DataSet
+
+
+def first(whole: DataSet, train: int, test: int) -> DataSet:
+    assert whole.y_train is not None
+    assert whole.y_test is not None
+    return DataSet("few", whole.x_train[:train], whole.y_train[:train], whole.x_test[:test], whole.y_test[:test])
+
+
+def save(data: DataSet, folder: Path) -> Path:
+    """The data set as a file that training's command reads."""
+    path = folder / f"{data.name}.npz"
+    np.savez(path, x_train=data.x_train, y_train=data.y_train, x_test=data.x_test, y_test=data.y_test)
+    return path

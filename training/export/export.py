@@ -1,0 +1,88 @@
+"""A trained model to a published version: measured, saved, read back and compared, reported, committed."""
+
+from __future__ import annotations
+
+import functools
+import platform
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from app.models.manifest import Manifest, StoredFile
+from training.data.dataset import DataSet
+from training.evaluation.html_report import write_page
+from training.evaluation.metrics import evaluate
+from training.evaluation.report import write_report
+from training.export import savedmodel
+from training.export.publish import REPORT, publish
+from training.loop.train import Trained
+
+PARTS = ("measuring", "exporting", "reporting")
+PROBES = 32  # test images that the export is compared on
+
+
+def export(
+    trained: Trained, data: DataSet, store: Path, tell: Callable[[str, float], None] = lambda part, share: None
+) -> Manifest:
+    """Publish a trained model.
+
+    Args:
+        trained: the run.
+        data: what it was trained on.
+        store: the model store.
+        tell: told the part of the work that is under way, one of `PARTS`, and the share of it that is done, 0 to 1.
+
+    Returns:
+        The manifest of the new version.
+
+    Raises:
+        PublishError: the store cannot be written, or what was written does not compute what was trained; then no
+            version has become visible.
+    """
+    config = trained.config
+    measuring, exporting, reporting = PARTS
+    measures = evaluate(trained.model, data, config.seed, config.limit, functools.partial(tell, measuring))
+    manifests: list[Manifest] = []
+
+    def stage(folder: Path) -> None:
+        tell(exporting, 0.0)
+        savedmodel.save(trained.model, data.image_shape, config.latent_dim, folder)
+        savedmodel.compare(trained.model, np.float32(1 / 255) * data.x_test[:PROBES], folder)
+        tell(reporting, 0.0)
+        write_report(trained, data, folder / REPORT)
+        write_page(config, data, measures, folder / REPORT)
+
+    def describe(version: int, files: list[StoredFile]) -> Manifest:
+        manifests.append(_manifest(trained, data, measures, version, files))
+        return manifests[-1]
+
+    publish(store, stage, describe)
+    return manifests[-1]
+
+
+def _manifest(
+    trained: Trained, data: DataSet, measures: dict[str, float], version: int, files: list[StoredFile]
+) -> Manifest:
+    return Manifest(
+        version=version,
+        created=datetime.now(UTC).replace(microsecond=0),
+        latent_dim=trained.config.latent_dim,
+        image_shape=data.image_shape,
+        training=trained.config.model_dump(mode="json", exclude={"data", "seed"}),
+        data=data.record,
+        seed=trained.config.seed,
+        packages=packages(),
+        measures=measures,
+        files=files,
+    )
+
+
+def packages() -> dict[str, str]:
+    """Versions of what shapes a training run."""
+    import keras
+    import tensorflow as tf
+
+    # By the modules: TensorFlow's comes with a package of either of two names.
+    return {"python": platform.python_version()} | {each.__name__: each.__version__ for each in (tf, keras, np)}

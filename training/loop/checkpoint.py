@@ -1,0 +1,96 @@
+"""Where a run stands, on disk: enough to go on as if it had never been interrupted."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import zipfile
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from training.config import Config
+from training.data.dataset import DataSet
+from training.errors import StateError
+from training.loop.history import Epoch
+from training.loop.losses import NOTHING, Losses
+
+Arrays = list[npt.NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Position:
+    """Between two stretches of a run."""
+
+    epoch: int = 0  # from 0
+    batch: int = 0  # batches of the epoch that are done
+    total: Losses = NOTHING  # their losses' sums
+    history: list[Epoch] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class StateFile:
+    """The last state of one run; it is replaced as a whole or not at all."""
+
+    path: Path
+
+    @classmethod
+    def of(cls, config: Config, data: DataSet, folder: Path) -> StateFile:
+        """The file of this very run: another configuration, or other data, has another name."""
+        told = config.model_dump_json(exclude={"data"}) + data.record.sha256
+        return cls(folder / f"{config.preset}-{hashlib.sha256(told.encode()).hexdigest()[:16]}.npz")
+
+    def save(self, position: Position, arrays: Arrays) -> None:
+        """Keep a state instead of the one before.
+
+        Raises:
+            StateError: it cannot be written, on a full disk for instance; the one before is still there.
+        """
+        waiting = self.path.with_suffix(".tmp")
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with waiting.open("wb") as file:
+                np.savez(file, _to_bytes(position), *arrays)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(waiting, self.path)
+        except OSError as exc:
+            waiting.unlink(missing_ok=True)
+            raise StateError(f"The state of the run cannot be saved in {self.path.parent}: {exc.strerror}.") from exc
+
+    def load(self) -> tuple[Position, Arrays] | None:
+        """The last state, or None if none was saved.
+
+        Raises:
+            StateError: it cannot be read.
+        """
+        if not self.path.exists():
+            return None
+        try:
+            with self.path.open("rb") as source, np.load(source, allow_pickle=False) as file:
+                position, *arrays = (file[f"arr_{i}"] for i in range(len(file.files)))
+                return _from_bytes(position), arrays
+        except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as exc:
+            raise StateError(f"{self.path} cannot be read ({exc}). Remove it to begin anew.") from exc
+
+    def remove(self) -> None:
+        """Forget the run."""
+        self.path.unlink(missing_ok=True)
+
+
+def _to_bytes(position: Position) -> npt.NDArray[np.uint8]:
+    # JSON writes the shortest text that reads back as the same float.
+    return np.frombuffer(json.dumps(asdict(position)).encode(), np.uint8)
+
+
+def _from_bytes(text: npt.NDArray[np.uint8]) -> Position:
+    fields = json.loads(text.tobytes())
+    history = [
+        Epoch(row["epoch"], Losses(*row["train"]), Losses(*row["validation"]), row["seconds"])
+        for row in fields["history"]
+    ]
+    return Position(fields["epoch"], fields["batch"], Losses(*fields["total"]), history)

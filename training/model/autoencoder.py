@@ -1,0 +1,155 @@
+"""The encoder, the generator, and the bound that trains them.
+
+Kingma and Welling, "Auto-Encoding Variational Bayes" (2013). Shapes: b images of h x w pixels, latent size d.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from training.config import Config
+from training.devices import Rows
+
+Tensor = Any  # TensorFlow ships no types
+
+# Standard deviations of 0.0025 to 7.4. Left to itself the log-variance of a single odd image may run away; its exp()
+# then dwarfs the loss of a whole epoch, or ends the run with NaN.
+LOG_VAR_RANGE = (-12.0, 4.0)
+
+
+@dataclass(frozen=True)
+class Autoencoder:
+    """The two halves, and the generator without its last sigmoid, from which the loss is computed stably.
+
+    Keras models while training; functions with the same arguments and results when read back from the store.
+    """
+
+    encoder: Any  # image (b, h, w) in [0, 1] -> z_mean (b, d), z_log_var (b, d)
+    generator: Any  # z (b, d) -> image (b, h, w) in [0, 1]
+    logits: Any  # z (b, d) -> (b, h * w); its weights are `generator`'s
+
+    @property
+    def trainable_variables(self) -> list[Any]:
+        """All weights, the encoder's first."""
+        return [*self.encoder.trainable_variables, *self.generator.trainable_variables]
+
+
+def build(config: Config, image_shape: tuple[int, int]) -> Autoencoder:
+    """A freshly initialised autoencoder; equal seeds give equal weights."""
+    import keras
+
+    keras.utils.set_random_seed(config.seed)
+    return Autoencoder(_encoder(config, image_shape), *_generator(config, image_shape))
+
+
+def summary(model: Autoencoder, config: Config, image_shape: tuple[int, int]) -> tuple[str, str]:
+    """The two halves in a line each: the units of their layers, and their weights."""
+    d, pixels = config.latent_dim, image_shape[0] * image_shape[1]
+    features = [2 * config.fourier_features] if config.fourier_features else []
+    encoder = [pixels, *config.encoder_units, f"{d}+{d}"]
+    generator = [d, *features, *config.generator_units, pixels]
+    return (
+        f"encoder:   {'-'.join(map(str, encoder))} units, {model.encoder.count_params():,} parameters",
+        f"generator: {'-'.join(map(str, generator))} units, {model.generator.count_params():,} parameters",
+    )
+
+
+def _encoder(config: Config, image_shape: tuple[int, int]) -> Any:
+    import keras
+
+    from training.model.layers import Bound
+
+    image = keras.Input(image_shape, name="image")
+    hidden = _hidden(config, config.encoder_units, keras.layers.Flatten()(image))
+    z_mean = keras.layers.Dense(config.latent_dim, name="z_mean")(hidden)
+    unbounded = keras.layers.Dense(config.latent_dim, name="unbounded_log_var", **_start(config))(hidden)
+    z_log_var = Bound(*LOG_VAR_RANGE, name="z_log_var")(unbounded)
+    return keras.Model(image, [z_mean, z_log_var], name="encoder")
+
+
+def _generator(config: Config, image_shape: tuple[int, int]) -> tuple[Any, Any]:
+    import keras
+
+    from training.model.layers import FourierFeatures
+
+    height, width = image_shape
+    z = keras.Input((config.latent_dim,), name="z")
+    features = FourierFeatures(config.fourier_features, config.fourier_scale)(z) if config.fourier_features else z
+    hidden = _hidden(config, config.generator_units, features)
+    logits = keras.layers.Dense(height * width, name="logits")(hidden)
+    image = keras.layers.Reshape(image_shape)(keras.layers.Activation("sigmoid")(logits))
+    return keras.Model(z, image, name="generator"), keras.Model(z, logits, name="logits")
+
+
+def _hidden(config: Config, units: tuple[int, ...], tensor: Any) -> Any:
+    import keras
+
+    for width in units:
+        tensor = keras.layers.Dense(width, config.activation, kernel_initializer=config.initializer)(tensor)
+    return tensor
+
+
+def _start(config: Config) -> dict[str, Any]:
+    """Initialisers that make the first posteriors all of one width."""
+    import keras
+
+    if config.initial_log_var is None:
+        return {}
+    return {
+        "kernel_initializer": keras.initializers.RandomNormal(0.0, 0.01),
+        "bias_initializer": keras.initializers.Constant(config.initial_log_var),
+    }
+
+
+def sample(
+    z_mean: Tensor, z_log_var: Tensor, seed: Tensor, epsilon_std: float = 1.0, rows: Rows | None = None
+) -> Tensor:
+    """Z = z_mean + exp(z_log_var / 2) * eps, eps ~ N(0, epsilon_std^2); the same for the same seed.
+
+    Where the images are some rows of a batch, eps is their rows of the whole batch's.
+    """
+    import tensorflow as tf
+
+    shape = (rows.of, z_mean.shape[1]) if rows else tf.shape(z_mean)
+    eps = tf.random.stateless_normal(shape, seed, stddev=epsilon_std)
+    if rows:
+        eps = rows.cut(eps)
+    return z_mean + tf.exp(0.5 * z_log_var) * eps
+
+
+def cross_entropy(images: Tensor, logits: Tensor) -> Tensor:
+    """Binary cross-entropy in nats, summed over the pixels; images (b, p) in [0, 1] and logits (b, p) to (b,).
+
+    The sum is p times the mean that `keras.losses.binary_crossentropy` gives. With real-valued pixels it equals the
+    expectation under pixels drawn from them, so it compares with results on dynamically binarised images.
+    """
+    import tensorflow as tf
+
+    return tf.reduce_sum(tf.nn.softplus(logits) - images * logits, -1)
+
+
+def kl_divergence(z_mean: Tensor, z_log_var: Tensor) -> Tensor:
+    """KL(N(z_mean, exp(z_log_var)) || N(0, I)) in nats; (b, d) twice to (b,). Appendix B of the paper."""
+    import tensorflow as tf
+
+    return -0.5 * tf.reduce_sum(1 + z_log_var - tf.square(z_mean) - tf.exp(z_log_var), 1)
+
+
+def parts(
+    model: Autoencoder, pixels: Tensor, seed: Tensor, epsilon_std: float = 1.0, rows: Rows | None = None
+) -> tuple[Tensor, Tensor]:
+    """Cross-entropy and KL divergence of images (b, h, w), one draw of z each; (b,) twice. Their sum is the loss."""
+    import tensorflow as tf
+
+    z_mean, z_log_var = model.encoder(pixels)
+    logits = model.logits(sample(z_mean, z_log_var, seed, epsilon_std, rows))
+    flat = tf.reshape(pixels, tf.shape(logits))
+    return cross_entropy(flat, logits), kl_divergence(z_mean, z_log_var)
+
+
+def to_pixels(images: Tensor) -> Tensor:
+    """Grey levels uint8 as float32 in [0, 1]."""
+    import tensorflow as tf
+
+    return tf.cast(images, tf.float32) / 255

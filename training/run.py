@@ -1,0 +1,150 @@
+"""What `python -m training` does: train and publish, or measure a published version."""
+
+from __future__ import annotations
+
+import functools
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from app.models.manifest import Manifest
+from app.models.store import ModelStore
+from training import devices
+from training.config import Config
+from training.data.dataset import DataSet
+from training.data.datasets import load
+from training.data.image_folder import Preparing
+from training.devices import Devices
+from training.errors import TrainingError
+from training.evaluation.metrics import SAMPLES, evaluate
+from training.export.export import PARTS, export
+from training.export.publish import check_writable, next_version
+from training.export.savedmodel import read_version
+from training.export.succession import Succession
+from training.loop import progress, tensorboard
+from training.loop.checkpoint import StateFile
+from training.loop.progress import say
+from training.loop.train import Keeping, Progress, Trained, train
+from training.model.autoencoder import summary
+
+
+@dataclass(frozen=True)
+class Job:
+    """One call of the command, besides what is trained."""
+
+    store: Path
+    runs: Path  # states of unfinished runs, prepared pictures
+    resume: bool = False
+    save_every_s: float = 60.0
+    size: int = 28
+    tensorboard: Path | None = None
+
+
+def train_and_publish(config: Config, job: Job, console: Console) -> None:
+    """Train as `config` says and publish the result; one of several hosts does so unless it is not their chief.
+
+    Raises:
+        TrainingError: anything that keeps it from being published, in one sentence.
+    """
+    if not devices.is_chief():
+        _take_part(config, job)
+        return
+    check_writable(job.store)
+    data = _load(config.data, job, console)
+    for text in Succession.of(job.store).foretold(next_version(job.store)):
+        say(console, text)
+    state = StateFile.of(config, data, job.runs)
+    if job.resume and not state.path.exists():
+        say(console, "no state of this run was saved: it begins anew")
+    trained = _train(config, data, job, state, console)
+    say(console, f"measuring with {SAMPLES} draws of z for each test image, exporting, reporting ...")
+    before = Succession.of(job.store)
+    with progress.estimating(console, *PARTS) as tell:
+        manifest = export(trained, data, job.store, tell)
+    state.remove()
+    for text in (*told(manifest, job.store), *before.told(manifest)):
+        say(console, text)
+
+
+def _train(config: Config, data: DataSet, job: Job, state: StateFile, console: Console) -> Trained:
+    """Train and tell of it."""
+    where = _devices(console)
+    keeping = Keeping(state, job.save_every_s, job.resume)
+    with progress.training(console, config.epochs) as tell, tensorboard.logging(job.tensorboard) as log:
+
+        def tell_all(stand: Progress) -> None:
+            if stand.model:
+                for text in summary(stand.model, config, data.image_shape):
+                    say(console, text)
+            tell(stand)
+            log(stand)
+
+        return train(config, data, tell_all, keeping, where)
+
+
+def _devices(console: Console) -> Devices:
+    devices.import_tensorflow()
+    if devices.hosts() > 1:
+        say(console, f"waiting until all {devices.hosts()} hosts are there")
+    where = devices.choose()
+    if where.count > 1:
+        say(console, f"{where.count} devices on {where.hosts} hosts")
+    return where
+
+
+def _take_part(config: Config, job: Job) -> None:
+    """Compute what the chief does, and leave it to the chief to tell, save and publish."""
+    data = _load(config.data, job, Console(quiet=True))
+    devices.import_tensorflow()
+    where = devices.choose()
+    train(config, data, keeping=Keeping(StateFile.of(config, data, job.runs), resume=job.resume), devices=where)
+
+
+def measure(version: int | None, name: str, seed: int | None, job: Job, console: Console) -> dict[str, float]:
+    """Measure a published version again, on its own data or on other; print the measures as JSON.
+
+    Raises:
+        StoreError: the version is not there or damaged.
+        TrainingError: the data cannot be had, or has images of another size.
+    """
+    stored = ModelStore(job.store).open(version)
+    stored.verify()
+    manifest = stored.manifest
+    data = _load(name, job, console)
+    if data.image_shape != manifest.image_shape:
+        raise TrainingError(f"Version {stored.version} has images of {manifest.image_shape}, not {data.image_shape}.")
+    devices.import_tensorflow()
+    with progress.estimating(console, PARTS[0]) as tell:
+        measures = evaluate(
+            read_version(stored),
+            data,
+            manifest.seed if seed is None else seed,
+            manifest.training.get("limit"),
+            functools.partial(tell, PARTS[0]),
+        )
+    print(json.dumps({"version": stored.version, "data": data.record.model_dump(), "measures": measures}, indent=2))
+    return measures
+
+
+def _load(name: str, job: Job, console: Console) -> DataSet:
+    with progress.counting(console, "preparing pictures", "pictures") as count:
+        data = load(name, Preparing(job.size, job.runs, count))
+    height, width = data.image_shape
+    images = f"{len(data.x_train):,} training and {len(data.x_test):,} test images of {height}x{width}"
+    say(console, f"{data.name}: {images}")
+    return data
+
+
+def told(manifest: Manifest, store: Path) -> list[str]:
+    """What was published, and how good it is."""
+    measures = manifest.measures
+    accuracy = f", 10-NN accuracy {measures['knn_accuracy']:.3f}" if "knn_accuracy" in measures else ""
+    return [
+        f"published version {manifest.version} in {store}",
+        f"test loss {measures['test_loss']:.2f} nats per image = cross-entropy {measures['test_xent']:.2f} "
+        f"+ KL {measures['test_kl']:.2f}",
+        f"NLL at most {measures['nll']:.2f}{accuracy}",
+        f"report: {store / 'reports' / str(manifest.version) / 'report.html'}",
+    ]

@@ -14,10 +14,10 @@ from app.api.openapi import build_openapi
 from app.api.protocols import open_inference, tensorflow_serving
 from app.api.routes import encode, generate, manifold, operations, reconstruct
 from app.imaging.decode import ignore_warnings
-from app.middleware.admission import Edge
+from app.middleware.admission import AdmissionLimit
 from app.middleware.auth import add_auth, is_open
 from app.middleware.body_limit import BodyLimit
-from app.middleware.security_headers import Protected
+from app.middleware.security_headers import SecurityHeaders
 from app.middleware.short_cuts import SHORT_CUTS
 from app.models.loader import OpenEngine, open_saved_models
 from app.server.application import Application
@@ -108,8 +108,8 @@ def _put_at_the_edge(app: Application, settings: Settings, tracers: TracerProvid
     declared = (route.path for router in (app.router, *ROUTERS) for route in router.routes if hasattr(route, "path"))
     routes = list(dict.fromkeys(declared))
     app.state.metrics = Metrics(routes, settings.metrics_dir)
-    innermost = Edge(
-        Protected(functools.partial(FastAPI.__call__, app)),
+    innermost = AdmissionLimit(
+        SecurityHeaders(functools.partial(FastAPI.__call__, app)),
         short_cuts=SHORT_CUTS,
         metrics=app.state.metrics,
         max_requests=settings.max_requests,

@@ -39,11 +39,11 @@ from app.models.loader import release_memory
 from app.settings import Settings
 
 HANG_S = 10.0
-LARGEST = 2**20  # bytes of a body
+MAX_BODY = 2**20  # bytes of a body
 WARM = 0.2  # share of the time before memory is looked at: caches fill, and the allocator finds its size
 # From then to the end. Pictures leave gaps of up to 90 MB in the C library's heap, which close again; what the
 # other parsers leave is flat to one.
-MOST_GROWTH_MB = 128.0
+MAX_GROWTH_MB = 128.0
 KEPT = 20  # failures that are told in full
 
 Case = tuple[str, str, dict[str, str], bytes]  # parser, path, header fields, body
@@ -84,7 +84,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     with tempfile.TemporaryDirectory() as folder:
         latest = Path(folder) / "body"
-        latest.write_bytes(bytes(LARGEST * 2))
+        latest.write_bytes(bytes(MAX_BODY * 2))
         command = [sys.executable, "-m", "benchmarks.fuzz", *(arguments or sys.argv[1:]), "--child", str(latest)]
         done = subprocess.run(command, stdout=subprocess.PIPE, check=False, timeout=options.seconds * 2 + 300)
         if done.returncode:
@@ -102,7 +102,7 @@ def _tell(result: dict[str, Any]) -> int:
     print(f"resident MB: warm {result['warm_mb']:.0f}, peak {result['peak_mb']:.0f}, end {result['end_mb']:.0f}")
     for failure in result["failures"][:KEPT]:
         print(failure)
-    grown = result["end_mb"] - result["warm_mb"] > MOST_GROWTH_MB
+    grown = result["end_mb"] - result["warm_mb"] > MAX_GROWTH_MB
     return 1 if result["failures"] or grown else 0
 
 
@@ -112,7 +112,7 @@ def _keep(latest: bytes, crash: Path) -> None:
 
 
 async def _fuzz(seconds: float, seed: int, store: Path, latest: Path) -> Result:
-    settings = Settings(model_store=store, max_body_bytes=2 * LARGEST, log_level="ERROR")
+    settings = Settings(model_store=store, max_body_bytes=2 * MAX_BODY, log_level="ERROR")
     app = create_app(settings)
     result = Result()
     with latest.open("r+b") as file, mmap.mmap(file.fileno(), 0) as note:
@@ -186,7 +186,7 @@ def _cases(rng: random.Random) -> Iterator[Case]:
         for parser, bodies in seeds.items():
             path, fields, body = rng.choice(bodies)
             mutate = _mutated_picture if parser == "image" else _mutated(WORDS[parser])
-            yield parser, path, fields, mutate(rng, body)[:LARGEST]
+            yield parser, path, fields, mutate(rng, body)[:MAX_BODY]
 
 
 def _seeds() -> dict[str, list[tuple[str, dict[str, str], bytes]]]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-MOST_CONNECTIONS = 4000
+MAX_CONNECTIONS = 4000
 LEFT_OVER_S = 35.0
 
 
@@ -41,7 +41,7 @@ class _Load:
 
     async def one(self) -> None:
         """Send one request and note what came of it."""
-        if not self.idle and self.open >= MOST_CONNECTIONS:
+        if not self.idle and self.open >= MAX_CONNECTIONS:
             self.statuses["unsent"] += 1
             return
         started = time.perf_counter()

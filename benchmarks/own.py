@@ -87,7 +87,7 @@ settings = Settings()
 engine = open_saved_models(ModelStore(settings.model_store).open(), settings)
 engine.warm_up()
 z = np.random.default_rng(0).standard_normal((BULK, engine.latent_dim)).astype(np.float32)
-print(_rate(lambda: engine.render(z)))
+print(_rate(lambda: engine.generate_uint8(z)))
 """
 
 

@@ -113,8 +113,8 @@ def answers(engine: Any) -> Iterator[tuple[int, bytes]]:
     z, levels = points(), pictures()
     for rows, first in itertools.product(range(1, CALLERS + 1), range(REQUESTS)):
         chosen = np.arange(first, first + rows) % REQUESTS
-        (digits,) = engine.render(z[chosen])
-        z_mean, z_log_var = engine.encode_levels(levels[chosen])
+        (digits,) = engine.generate_uint8(z[chosen])
+        z_mean, z_log_var = engine.encode_uint8(levels[chosen])
         for i, request in enumerate(chosen.tolist()):
             yield request, encode_png(digits[i])
             document = {"z_mean": z_mean[i : i + 1].tolist(), "z_log_var": z_log_var[i : i + 1].tolist()}

@@ -67,20 +67,22 @@ def _train(options: argparse.Namespace, config: Config) -> None:
     # Heavy imports come after the command line is understood, so that --help and a typing error answer at once.
     from rich.console import Console
 
-    from training.run import Job, train_and_publish
+    from training.run import RunOptions, train_and_publish
 
-    job = Job(options.store, options.runs, options.resume, options.save_every, options.size, options.tensorboard)
-    train_and_publish(config, job, Console(quiet=options.quiet, soft_wrap=True, highlight=False))
+    run_options = RunOptions(
+        options.store, options.runs, options.resume, options.save_every, options.size, options.tensorboard
+    )
+    train_and_publish(config, run_options, Console(quiet=options.quiet, soft_wrap=True, highlight=False))
 
 
 def _evaluate(options: argparse.Namespace) -> None:
     from rich.console import Console
 
-    from training.run import Job, measure
+    from training.run import RunOptions, measure
 
     console = Console(stderr=True, soft_wrap=True, highlight=False)
-    job = Job(options.store, options.runs, size=options.size)
-    measure(options.version, options.data, options.seed, job, console)
+    run_options = RunOptions(options.store, options.runs, size=options.size)
+    measure(options.version, options.data, options.seed, run_options, console)
 
 
 def _config(options: argparse.Namespace, parser: Parser) -> Config:

@@ -74,8 +74,8 @@ class Devices:
                 f"Choose a --batch-size that is a multiple of {self.count}, or let fewer devices be seen."
             )
 
-    def agree(self, text: str) -> bool:
-        """Whether all hosts say the same; each of them must ask, and all are told the same."""
+    def hosts_agree(self, text: str) -> bool:
+        """Whether all hosts say the same; each of them must ask, and all are fields the same."""
         if self.hosts == 1:
             return True
         import tensorflow as tf
@@ -183,9 +183,9 @@ def _handlers_kept() -> Iterator[None]:
 def _cluster() -> tuple[dict[str, list[str]], str, int]:
     """Addresses of the hosts by kind, and this process's kind and number; nobody without a TF_CONFIG."""
     try:
-        told = json.loads(os.environ.get("TF_CONFIG") or "{}")
-        cluster = {kind: told["cluster"][kind] for kind in ("chief", "worker") if told.get("cluster", {}).get(kind)}
-        return (cluster, str(told["task"]["type"]), int(told["task"]["index"])) if cluster else ({}, "", 0)
+        fields = json.loads(os.environ.get("TF_CONFIG") or "{}")
+        cluster = {kind: fields["cluster"][kind] for kind in ("chief", "worker") if fields.get("cluster", {}).get(kind)}
+        return (cluster, str(fields["task"]["type"]), int(fields["task"]["index"])) if cluster else ({}, "", 0)
     except (ValueError, KeyError, TypeError, AttributeError) as exc:
         raise TrainingError(
             'TF_CONFIG must be like {"cluster": {"worker": ["one:2222", "two:2222"]}, '

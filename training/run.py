@@ -26,12 +26,12 @@ from training.export.succession import Succession
 from training.loop import progress, tensorboard
 from training.loop.checkpoint import StateFile
 from training.loop.progress import say
-from training.loop.train import Keeping, Progress, Trained, train
+from training.loop.train import Checkpointing, Progress, TrainingResult, train
 from training.model.autoencoder import summary
 
 
 @dataclass(frozen=True)
-class Job:
+class RunOptions:
     """One call of the command, besides what is trained."""
 
     store: Path
@@ -42,43 +42,43 @@ class Job:
     tensorboard: Path | None = None
 
 
-def train_and_publish(config: Config, job: Job, console: Console) -> None:
+def train_and_publish(config: Config, options: RunOptions, console: Console) -> None:
     """Train as `config` says and publish the result; one of several hosts does so unless it is not their chief.
 
     Raises:
         TrainingError: anything that keeps it from being published, in one sentence.
     """
     if not devices.is_chief():
-        _take_part(config, job)
+        _take_part(config, options)
         return
-    check_writable(job.store)
-    data = _load(config.data, job, console)
-    for text in Succession.of(job.store).foretold(next_version(job.store)):
+    check_writable(options.store)
+    data = _load(config.data, options, console)
+    for text in Succession.of(options.store).preview(next_version(options.store)):
         say(console, text)
-    state = StateFile.of(config, data, job.runs)
-    if job.resume and not state.path.exists():
+    state = StateFile.of(config, data, options.runs)
+    if options.resume and not state.path.exists():
         say(console, "no state of this run was saved: it begins anew")
-    trained = _train(config, data, job, state, console)
+    trained = _train(config, data, options, state, console)
     say(console, f"measuring with {SAMPLES} draws of z for each test image, exporting, reporting ...")
-    before = Succession.of(job.store)
-    with progress.estimating(console, *PARTS) as tell:
-        manifest = export(trained, data, job.store, tell)
+    before = Succession.of(options.store)
+    with progress.estimating(console, *PARTS) as on_progress:
+        manifest = export(trained, data, options.store, on_progress)
     state.remove()
-    for text in (*told(manifest, job.store), *before.told(manifest)):
+    for text in (*summarize(manifest, options.store), *before.summary(manifest)):
         say(console, text)
 
 
-def _train(config: Config, data: DataSet, job: Job, state: StateFile, console: Console) -> Trained:
+def _train(config: Config, data: DataSet, options: RunOptions, state: StateFile, console: Console) -> TrainingResult:
     """Train and tell of it."""
     where = _devices(console)
-    keeping = Keeping(state, job.save_every_s, job.resume)
-    with progress.training(console, config.epochs) as tell, tensorboard.logging(job.tensorboard) as log:
+    keeping = Checkpointing(state, options.save_every_s, options.resume)
+    with progress.training(console, config.epochs) as on_progress, tensorboard.logging(options.tensorboard) as log:
 
         def tell_all(stand: Progress) -> None:
             if stand.model:
                 for text in summary(stand.model, config, data.image_shape):
                     say(console, text)
-            tell(stand)
+            on_progress(stand)
             log(stand)
 
         return train(config, data, tell_all, keeping, where)
@@ -94,50 +94,57 @@ def _devices(console: Console) -> Devices:
     return where
 
 
-def _take_part(config: Config, job: Job) -> None:
+def _take_part(config: Config, options: RunOptions) -> None:
     """Compute what the chief does, and leave it to the chief to tell, save and publish."""
-    data = _load(config.data, job, Console(quiet=True))
+    data = _load(config.data, options, Console(quiet=True))
     devices.import_tensorflow()
     where = devices.choose()
-    train(config, data, keeping=Keeping(StateFile.of(config, data, job.runs), resume=job.resume), devices=where)
+    train(
+        config,
+        data,
+        keeping=Checkpointing(StateFile.of(config, data, options.runs), resume=options.resume),
+        devices=where,
+    )
 
 
-def measure(version: int | None, name: str, seed: int | None, job: Job, console: Console) -> dict[str, float]:
+def measure(
+    version: int | None, name: str, seed: int | None, options: RunOptions, console: Console
+) -> dict[str, float]:
     """Measure a published version again, on its own data or on other; print the measures as JSON.
 
     Raises:
         StoreError: the version is not there or damaged.
         TrainingError: the data cannot be had, or has images of another size.
     """
-    stored = ModelStore(job.store).open(version)
+    stored = ModelStore(options.store).open(version)
     stored.verify()
     manifest = stored.manifest
-    data = _load(name, job, console)
+    data = _load(name, options, console)
     if data.image_shape != manifest.image_shape:
         raise TrainingError(f"Version {stored.version} has images of {manifest.image_shape}, not {data.image_shape}.")
     devices.import_tensorflow()
-    with progress.estimating(console, PARTS[0]) as tell:
+    with progress.estimating(console, PARTS[0]) as on_progress:
         measures = evaluate(
             read_version(stored),
             data,
             manifest.seed if seed is None else seed,
             manifest.training.get("limit"),
-            functools.partial(tell, PARTS[0]),
+            functools.partial(on_progress, PARTS[0]),
         )
     print(json.dumps({"version": stored.version, "data": data.record.model_dump(), "measures": measures}, indent=2))
     return measures
 
 
-def _load(name: str, job: Job, console: Console) -> DataSet:
+def _load(name: str, options: RunOptions, console: Console) -> DataSet:
     with progress.counting(console, "preparing pictures", "pictures") as count:
-        data = load(name, Preparing(job.size, job.runs, count))
+        data = load(name, Preparing(options.size, options.runs, count))
     height, width = data.image_shape
     images = f"{len(data.x_train):,} training and {len(data.x_test):,} test images of {height}x{width}"
     say(console, f"{data.name}: {images}")
     return data
 
 
-def told(manifest: Manifest, store: Path) -> list[str]:
+def summarize(manifest: Manifest, store: Path) -> list[str]:
     """What was published, and how good it is."""
     measures = manifest.measures
     accuracy = f", 10-NN accuracy {measures['knn_accuracy']:.3f}" if "knn_accuracy" in measures else ""

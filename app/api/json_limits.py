@@ -10,7 +10,7 @@ from __future__ import annotations
 from app.errors import JsonTooLarge
 
 SHORT = 65536  # bytes, whose values are parsed in a few milliseconds whatever they are
-MOST_MEMBERS = 2**14  # of objects, each of which may cost an error message of its own
+MAX_MEMBERS = 2**14  # of objects, each of which may cost an error message of its own
 
 
 def within(body: bytes, most_values: int) -> bytes:
@@ -23,9 +23,9 @@ def within(body: bytes, most_values: int) -> bytes:
     """
     if len(body) <= SHORT:
         return body
-    if body.count(b",") + body.count(b"[") + body.count(b"{") > most_values or body.count(b":") > MOST_MEMBERS:
+    if body.count(b",") + body.count(b"[") + body.count(b"{") > most_values or body.count(b":") > MAX_MEMBERS:
         raise JsonTooLarge(
-            f"The JSON has more than the {most_values:,} values, or {MOST_MEMBERS:,} members of objects, that are "
+            f"The JSON has more than the {most_values:,} values, or {MAX_MEMBERS:,} members of objects, that are "
             "parsed in one request. Send fewer rows, or send numbers as npy or as binary tensors."
         )
     return body

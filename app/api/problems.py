@@ -33,7 +33,7 @@ MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 1
 PROTOCOLS = ("/v1/", "/v2/")
 # The protocols know 400 for whatever is wrong with a request, but for what is not about its content.
-TOLD_APART = (
+KEEP_STATUS = (
     Unauthorized,
     NotFound,
     MethodNotAllowed,
@@ -59,7 +59,7 @@ def in_protocol(path: str) -> bool:
     return path.startswith(PROTOCOLS) or path in ("/v1", "/v2")
 
 
-def respond(error: DigitVaeError, protocol: bool = False, headers: dict[str, str] | None = None) -> Response:
+def problem_response(error: DigitVaeError, protocol: bool = False, headers: dict[str, str] | None = None) -> Response:
     """The response for an error, in the protocols' form or as a problem document."""
     headers = {**SECURITY_HEADERS, **(headers or {})}
     if isinstance(error, Unavailable):
@@ -67,7 +67,7 @@ def respond(error: DigitVaeError, protocol: bool = False, headers: dict[str, str
     if isinstance(error, TooSlow):
         headers = {"connection": "close", **headers}  # the rest of the body would be taken for a request
     if protocol:
-        status = 400 if isinstance(error, RequestError) and not isinstance(error, TOLD_APART) else error.status
+        status = 400 if isinstance(error, RequestError) and not isinstance(error, KEEP_STATUS) else error.status
         return Response(json.dumps({"error": error.detail}), status, headers, "application/json")
     document = {
         "type": f"urn:digit-vae:problem:{error.code}",
@@ -90,17 +90,17 @@ def with_request_id(start: Message, body: Message, request_id: str | None) -> tu
     return {**start, "headers": headers}, {**body, "body": content}
 
 
-def answer(method: str, path: str, error: DigitVaeError) -> Response:
+def error_response(method: str, path: str, error: DigitVaeError) -> Response:
     """The response for an error that a request met; a fault of the service is logged, and its detail kept back."""
     if error.status >= 500 and not isinstance(error, Unavailable):
         log.error("%s %s: %s", method, path, error, exc_info=error)
         error = _without_detail(type(error))
-    return respond(error, in_protocol(path))
+    return problem_response(error, in_protocol(path))
 
 
 async def _ours(request: Request, exc: Exception) -> Response:
     assert isinstance(exc, DigitVaeError)
-    return answer(request.method, request.url.path, exc)
+    return error_response(request.method, request.url.path, exc)
 
 
 async def _starlettes(request: Request, exc: Exception) -> Response:
@@ -110,25 +110,25 @@ async def _starlettes(request: Request, exc: Exception) -> Response:
     path = request.url.path
     protocol = in_protocol(path)
     if exc.status_code == 404:
-        return respond(NotFound(f"Nothing is served at {path[:200]}. See /docs."), protocol, headers)
+        return problem_response(NotFound(f"Nothing is served at {path[:200]}. See /docs."), protocol, headers)
     if exc.status_code == 405:
         allowed = headers.get("Allow", "another method")
-        return respond(
+        return problem_response(
             MethodNotAllowed(f"{request.method} is not served at {path[:200]}; use {allowed}."), protocol, headers
         )
-    response = respond(RequestError(exc.detail), protocol, headers)
+    response = problem_response(RequestError(exc.detail), protocol, headers)
     response.status_code = exc.status_code
     return response
 
 
 async def _unforeseen(request: Request, exc: Exception) -> Response:
     """A fault of ours: its trace goes to the log (by Starlette, which raises it again), not to the caller."""
-    return fault(request.url.path)
+    return internal_error(request.url.path)
 
 
-def fault(path: str) -> Response:
+def internal_error(path: str) -> Response:
     """The response for a fault of the service itself."""
-    return respond(_without_detail(DigitVaeError), in_protocol(path))
+    return problem_response(_without_detail(DigitVaeError), in_protocol(path))
 
 
 def _without_detail(kind: type[DigitVaeError]) -> DigitVaeError:

@@ -14,7 +14,7 @@ Grey = Annotated[float, Field(strict=True, allow_inf_nan=False, ge=0, le=255)]
 # One error says enough: a list of a million wrong values would cost a million messages, and seconds.
 _ONE_ERROR = Field(fail_fast=True)
 Vector = Annotated[list[Coordinate], _ONE_ERROR]
-Rows = Annotated[list[Annotated[list[Grey], _ONE_ERROR]], _ONE_ERROR]
+PixelRows = Annotated[list[Annotated[list[Grey], _ONE_ERROR]], _ONE_ERROR]
 
 
 class _Body(BaseModel):
@@ -28,7 +28,7 @@ class _Query(BaseModel):
 class EncodeRequest(_Body):
     """Images to encode, as JSON."""
 
-    images: Annotated[list[str | Rows], _ONE_ERROR] = Field(
+    images: Annotated[list[str | PixelRows], _ONE_ERROR] = Field(
         min_length=1,
         description="Each a picture file in base64 (a data: URL is fine), or rows of pixels of the model's size: "
         "numbers of 0 .. 1, or of 0 .. 255 if any is above 1, light strokes on dark.",

@@ -16,7 +16,7 @@ from app.client import AsyncClient, Generated
 from app.imaging.png import encode_png
 from app.imaging.sheets import contact_sheet, enlarge
 
-MOST_PIXELS = 100_000_000
+MAX_PIXELS = 100_000_000
 EPILOG = """\
 examples:
   digit-vae generate --z 0,0 -o digit.png
@@ -105,4 +105,4 @@ def _form(output: str) -> str:
 
 def _sheet(digits: Generated, options: argparse.Namespace) -> bytes:
     columns = None if options.columns is None else min(options.columns, len(digits))
-    return encode_png(enlarge(contact_sheet(digits.pixels, columns), options.scale, MOST_PIXELS))
+    return encode_png(enlarge(contact_sheet(digits.pixels, columns), options.scale, MAX_PIXELS))

@@ -163,7 +163,7 @@ def _file(image: Any) -> bytes:
 
 
 def _png(picture: Pillow.Image) -> bytes:
-    """A picture as a PNG file, upright: what the format cannot hold (CMYK, floats, EXIF) is settled here."""
+    """A picture as a PNG file, upright: what the format cannot hold (CMYK, floats, EXIF) is wait_idle here."""
     out = io.BytesIO()
     try:
         upright = ImageOps.exif_transpose(picture)

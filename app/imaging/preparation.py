@@ -31,7 +31,7 @@ SPECK_SHARE = 0.04  # blobs with less ink than this share of the largest one are
 NOISE_ALLOWANCE = 1.5  # ... plus this many standard deviations of the paper's noise
 BLUR_SHRINK = 0.35  # pixels of the field that the box of a fully blurred digit is too wide on each side
 BLUR_GAIN = 0.5  # how much steeper the edge of a fully blurred digit is made
-LEAST_CONTRAST = 0.06  # of white: below it there is only paper and noise
+MIN_CONTRAST = 0.06  # of white: below it there is only paper and noise
 
 
 def prepare(grey: FloatArray, shape: tuple[int, int], invert: Invert = "auto", fit: Fit = "auto") -> FloatArray:
@@ -58,7 +58,7 @@ def prepare(grey: FloatArray, shape: tuple[int, int], invert: Invert = "auto", f
     return _centred(_scaled(_cut_out(*_ink(grey)), shape), shape)
 
 
-def must_turn(levels: ByteArray, invert: Invert) -> bool:
+def is_inverted(levels: ByteArray, invert: Invert) -> bool:
     """Whether a picture of the model's size, uint8 (h, w), is to be turned to light on dark; what `prepare` decides."""
     if invert != "auto":
         return invert == "true"
@@ -107,7 +107,7 @@ def _ink(grey: FloatArray) -> tuple[FloatArray, float]:
     rest = grey - paper.astype(np.float32)
     full = float(np.quantile(rest[rest > rest.max() / 2], 0.5)) if rest.max() > 0 else 0.0
     floor = 2.0 * noise
-    if full < max(LEAST_CONTRAST, 2 * floor):
+    if full < max(MIN_CONTRAST, 2 * floor):
         raise InvalidImage(
             "No digit was found: the picture is one even tone. Send a digit that stands out from its background."
         )
@@ -116,7 +116,7 @@ def _ink(grey: FloatArray) -> tuple[FloatArray, float]:
 
 
 @dataclass(frozen=True)
-class _Cutting:
+class _Crop:
     """A digit without what lies around it, and the box it fills."""
 
     ink: FloatArray  # float32 (h, w), 0 away from the digit
@@ -128,13 +128,13 @@ class _Cutting:
         top, left, bottom, right = self.box
         return max(bottom - top, right - left) / MNIST_BOX
 
-    def shrunk(self, by: float) -> _Cutting:
+    def shrunk(self, by: float) -> _Crop:
         top, left, bottom, right = self.box
         by = min(by, (bottom - top) / 3, (right - left) / 3)
         return replace(self, box=(top + by, left + by, bottom - by, right - by))
 
 
-def _cut_out(ink: FloatArray, noise: float) -> _Cutting:
+def _cut_out(ink: FloatArray, noise: float) -> _Crop:
     """The digit without specks of dirt, its box drawn where the edge of a sharp original was."""
     from scipy import ndimage
 
@@ -143,7 +143,7 @@ def _cut_out(ink: FloatArray, noise: float) -> _Cutting:
     near = ndimage.maximum_filter(digit, 2 * reach + 1)  # soft edges stay, dirt between goes
     ink = np.where(near, ink, 0).astype(np.float32)
     top, left, height, width = _spans(ink > FAINT_THRESHOLD + NOISE_ALLOWANCE * noise)
-    cutting = _Cutting(ink, (top, left, top + height, left + width))
+    cutting = _Crop(ink, (top, left, top + height, left + width))
     blur = _blur(ink, cutting.pixel)
     ink = np.clip((ink - 0.5) * (1 + BLUR_GAIN * blur) + 0.5, 0, 1) * near
     return replace(cutting, ink=ink.astype(np.float32)).shrunk(BLUR_SHRINK * blur * cutting.pixel)
@@ -176,7 +176,7 @@ def _blur(ink: FloatArray, pixel: float) -> float:
     return float(min(1 / max(np.quantile(slopes, 0.75), 1e-3) / pixel, 1))
 
 
-def _scaled(digit: _Cutting, shape: tuple[int, int]) -> FloatArray:
+def _scaled(digit: _Crop, shape: tuple[int, int]) -> FloatArray:
     """The digit with its longer side as long as MNIST's box in this field."""
     top, left, bottom, right = digit.box
     factor = round(min(shape) * BOX_SHARE) / max(bottom - top, right - left)

@@ -23,18 +23,18 @@ import numpy.typing as npt
 from app.errors import CallerLeft, DigitVaeError, EngineError, Overloaded, ShuttingDown, Unavailable
 
 Array = npt.NDArray[Any]
-Rows = tuple[Array, ...]  # arrays of equal length, a row per row of the input
-Call = Callable[[Any], Rows]
-Outcome = Rows | DigitVaeError
+ModelOutputs = tuple[Array, ...]  # arrays of equal length, a row per row of the input
+ModelCall = Callable[[Any], ModelOutputs]
+Outcome = ModelOutputs | DigitVaeError
 Failed = Callable[[DigitVaeError], object]
-Gone = Callable[[], bool]  # whether the caller has hung up
+IsDisconnected = Callable[[], bool]  # whether the caller has hung up
 
 # Only those that have waited this long are asked whether they left: before, asking costs more than it saves.
 ASK_AFTER_S = 0.05
 STOPPING = "The service is stopping. Send the request to another instance, or again later."
 
 
-class Observer(Protocol):
+class BatchObserver(Protocol):
     """What a batcher tells about its work."""
 
     def queued(self, rows: int) -> None:
@@ -54,33 +54,40 @@ class Unobserved:
     """Takes note of nothing."""
 
     def queued(self, rows: int) -> None:
-        """See Observer."""
+        """See BatchObserver."""
 
     def batch(self, rows: int, waits_s: Sequence[float], took_s: float) -> None:
-        """See Observer."""
+        """See BatchObserver."""
 
     def rejected(self) -> None:
-        """See Observer."""
+        """See BatchObserver."""
 
     def abandoned(self) -> None:
-        """See Observer."""
+        """See BatchObserver."""
 
 
 class _Waiting:
-    __slots__ = ("answer", "call", "gone", "rows", "since")
+    __slots__ = ("answer", "call", "is_disconnected", "rows", "since")
 
-    def __init__(self, call: Call, rows: Array, answer: asyncio.Future[Rows], gone: Gone | None, since: float) -> None:
+    def __init__(
+        self,
+        call: ModelCall,
+        rows: Array,
+        answer: asyncio.Future[ModelOutputs],
+        is_disconnected: IsDisconnected | None,
+        since: float,
+    ) -> None:
         self.call = call
         self.rows = rows
         self.answer = answer
-        self.gone = gone
+        self.is_disconnected = is_disconnected
         self.since = since
 
-    def left(self, now: float) -> bool:
+    def abandoned(self, now: float) -> bool:
         """Whether nobody waits for the answer any more."""
         if self.answer.done():
             return True
-        return self.gone is not None and now - self.since > ASK_AFTER_S and self.gone()
+        return self.is_disconnected is not None and now - self.since > ASK_AFTER_S and self.is_disconnected()
 
 
 class Batcher:
@@ -101,7 +108,7 @@ class Batcher:
         max_batch: int,
         max_queue: int,
         inline_rows: int = 0,
-        observer: Observer | None = None,
+        observer: BatchObserver | None = None,
         failed: Failed = lambda error: None,
     ) -> None:
         self.max_batch = max_batch
@@ -112,20 +119,20 @@ class Batcher:
         self._queue: deque[_Waiting] = deque()
         self._rows_waiting = 0
         self._busy = False
-        self._alone = True  # the latest batch was one request: the next request expects no company either
-        self._turn_taken = False  # a request ran at once in this turn of the loop
+        self._last_batch_was_single = True  # so the next request expects no company either
+        self._ran_inline_this_tick = False  # a request ran at once in this turn of the loop
         self._in_thread: list[_Waiting] | None = None  # the batch that the thread is at
         self._closed = False
         self._refusal: Unavailable = ShuttingDown(STOPPING)  # what new calls get once it is closed
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="inference")
 
-    async def submit(self, call: Call, rows: Array, gone: Gone | None = None) -> Rows:
+    async def submit(self, call: ModelCall, rows: Array, is_disconnected: IsDisconnected | None = None) -> ModelOutputs:
         """The call's result for these rows, whatever else was in the batch.
 
         Args:
             call: a function of the engine; equal functions share batches.
             rows: (n, ...), n >= 1.
-            gone: tells whether the caller has hung up; asked before the model call if the request had to wait.
+            is_disconnected: tells whether the caller has hung up; asked before the model call if the request waited.
 
         Raises:
             Overloaded: too many rows wait already.
@@ -133,12 +140,12 @@ class Batcher:
             EngineError: the model failed on these rows.
         """
         self._admit(len(rows))
-        if self.is_free(len(rows)):
+        if self.can_run_inline(len(rows)):
             return self._run(call, rows)
         if len(rows) <= self.max_batch:
-            return await self._enqueue(call, rows, gone)
+            return await self._enqueue(call, rows, is_disconnected)
         starts = range(0, len(rows), self.max_batch)
-        parts = [self._enqueue(call, rows[start : start + self.max_batch], gone) for start in starts]
+        parts = [self._enqueue(call, rows[start : start + self.max_batch], is_disconnected) for start in starts]
         try:
             return _joined([await part for part in parts])
         finally:
@@ -146,13 +153,18 @@ class Batcher:
                 if not part.cancel() and not part.cancelled():
                     part.exception()  # read, so that asyncio does not report it as overlooked
 
-    def is_free(self, rows: int) -> bool:
+    def can_run_inline(self, rows: int) -> bool:
         """Whether so many rows would run here and now, on the event loop, without waiting."""
-        return self._alone and not self._busy and not self._turn_taken and rows <= self.inline_rows
+        return (
+            self._last_batch_was_single
+            and not self._busy
+            and not self._ran_inline_this_tick
+            and rows <= self.inline_rows
+        )
 
-    def _run(self, call: Call, rows: Array) -> Rows:
+    def _run(self, call: ModelCall, rows: Array) -> ModelOutputs:
         """The call here and now: a lone request is spared two turns of the loop."""
-        self._turn_taken = True
+        self._ran_inline_this_tick = True
         asyncio.get_running_loop().call_soon(self._end_turn)
         (outcome,), took_s = _timed(call, (rows,))
         self._observer.batch(len(rows), (0.0,), took_s)
@@ -162,7 +174,7 @@ class Batcher:
         return outcome
 
     def _end_turn(self) -> None:
-        self._turn_taken = False
+        self._ran_inline_this_tick = False
 
     def _admit(self, rows: int) -> None:
         if self._closed:
@@ -171,10 +183,12 @@ class Batcher:
             self._observer.rejected()
             raise Overloaded("Too many requests wait for the model. Try again in a second.")
 
-    def _enqueue(self, call: Call, rows: Array, gone: Gone | None) -> asyncio.Future[Rows]:
+    def _enqueue(
+        self, call: ModelCall, rows: Array, is_disconnected: IsDisconnected | None
+    ) -> asyncio.Future[ModelOutputs]:
         loop = asyncio.get_running_loop()
-        answer: asyncio.Future[Rows] = loop.create_future()
-        self._queue.append(_Waiting(call, rows, answer, gone, time.perf_counter()))
+        answer: asyncio.Future[ModelOutputs] = loop.create_future()
+        self._queue.append(_Waiting(call, rows, answer, is_disconnected, time.perf_counter()))
         self._rows_waiting += len(rows)
         if not self._busy:
             self._wake(loop)
@@ -211,7 +225,7 @@ class Batcher:
         others: deque[_Waiting] = deque()
         size = 0
         for waiting in self._queue:
-            if waiting.left(now):
+            if waiting.abandoned(now):
                 self._drop(waiting)
             elif batch and (waiting.call != batch[0].call or size + len(waiting.rows) > self.max_batch):
                 others.append(waiting)
@@ -235,7 +249,7 @@ class Batcher:
     def _finish(self, batch: list[_Waiting], waits: list[float], done: tuple[list[Outcome], float]) -> None:
         outcomes, took_s = done
         self._busy = False
-        self._alone = len(batch) == 1
+        self._last_batch_was_single = len(batch) == 1
         for waiting, outcome in zip(batch, outcomes, strict=True):
             if waiting.answer.done():
                 continue
@@ -248,18 +262,18 @@ class Batcher:
         if self._queue:
             self._wake(asyncio.get_running_loop())
 
-    async def settled(self) -> None:
+    async def wait_idle(self) -> None:
         """Wait until a call that is under way in the thread has ended.
 
         What has been cancelled meanwhile is never called: whoever waits for this may free what it would have called.
         """
         await asyncio.wrap_future(self._thread.submit(lambda: None))
 
-    def at_work(self) -> object | None:
+    def running_batch(self) -> object | None:
         """What the thread is at: another object for each batch; None while it is idle. For any thread to ask."""
         return self._in_thread
 
-    def give_up(self, error: Unavailable) -> None:
+    def abort(self, error: Unavailable) -> None:
         """Fail whatever waits, also for the call under way, and refuse new calls: that call will not return."""
         self._refusal, self._closed = error, True
         for waiting in (*(self._in_thread or ()), *self._queue):
@@ -276,14 +290,14 @@ class Batcher:
         self._thread.shutdown()
 
 
-def _timed(call: Call, parts: Sequence[Array]) -> tuple[list[Outcome], float]:
+def _timed(call: ModelCall, parts: Sequence[Array]) -> tuple[list[Outcome], float]:
     """The outcomes, and what they took in seconds."""
     started = time.perf_counter()
     outcomes = _infer(call, parts)
     return outcomes, time.perf_counter() - started
 
 
-def _infer(call: Call, parts: Sequence[Array]) -> list[Outcome]:
+def _infer(call: ModelCall, parts: Sequence[Array]) -> list[Outcome]:
     """One outcome per part. If the whole batch fails, each part is tried alone: only the guilty one pays."""
     try:
         return list(_call(call, parts))
@@ -293,7 +307,7 @@ def _infer(call: Call, parts: Sequence[Array]) -> list[Outcome]:
     return [_infer(call, [part])[0] for part in parts]
 
 
-def _call(call: Call, parts: Sequence[Array]) -> list[Rows]:
+def _call(call: ModelCall, parts: Sequence[Array]) -> list[ModelOutputs]:
     rows = parts[0] if len(parts) == 1 else np.concatenate(parts)
     results = call(rows)
     if any(len(result) != len(rows) for result in results):
@@ -306,7 +320,7 @@ def _call(call: Call, parts: Sequence[Array]) -> list[Rows]:
     return [tuple(result[end - len(part) : end] for result in results) for part, end in zip(parts, ends, strict=True)]
 
 
-def _joined(results: Sequence[Rows]) -> Rows:
+def _joined(results: Sequence[ModelOutputs]) -> ModelOutputs:
     return tuple(np.concatenate(arrays) for arrays in zip(*results, strict=True))
 
 

@@ -1,6 +1,6 @@
 """Threads for what would hold up the event loop: pictures to read or to draw, long answers to write.
 
-service and sources --run--> SideWork. The model has a thread of its own, in batcher.py.
+service and sources --run--> BoundedExecutor. The model has a thread of its own, in batcher.py.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from app.errors import Overloaded
 T = TypeVar("T")
 
 THREADS = 2
-MOST_WAITING = 128  # at ten milliseconds each, the last one waits less than a second
+MAX_WAITING = 128  # at ten milliseconds each, the last one waits less than a second
 
 
-class SideWork:
+class BoundedExecutor:
     """A bounded queue before a few threads. Use it on one event loop."""
 
     def __init__(self) -> None:
@@ -31,7 +31,7 @@ class SideWork:
         Raises:
             Overloaded: too much waits already.
         """
-        if self._under_way >= MOST_WAITING:
+        if self._under_way >= MAX_WAITING:
             raise Overloaded("Too many pictures wait to be read or drawn. Try again in a second.")
         self._under_way += 1
         try:

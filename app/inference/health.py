@@ -29,16 +29,16 @@ class Health:
     Args:
         probe: calls the model; raises EngineError if that fails.
         recovery_s: how long, in seconds, probes may fail before the model is given up.
-        give_up: called once, with a sentence that says why.
+        exit_process: called once, with a sentence that says why.
     """
 
     def __init__(
-        self, probe: Callable[[], Awaitable[None]], recovery_s: float, give_up: Callable[[str], object]
+        self, probe: Callable[[], Awaitable[None]], recovery_s: float, exit_process: Callable[[str], object]
     ) -> None:
         self.trouble: str | None = None  # a sentence for whoever asks whether requests can be answered
         self._probe = probe
         self._recovery_s = recovery_s
-        self._give_up = give_up
+        self._exit_process = exit_process
         self._probing: asyncio.Task[None] | None = None
         self._rest_until = 0.0
 
@@ -47,7 +47,7 @@ class Health:
         if self._probing is None and time.monotonic() >= self._rest_until:
             self._probing = asyncio.get_running_loop().create_task(self._judge())
 
-    def hangs(self) -> None:
+    def on_model_hang(self) -> None:
         """A model call does not return."""
         self.trouble = HANGING
 
@@ -63,7 +63,7 @@ class Health:
                 self.trouble = FAILING
                 log.error("the model fails on a probe too; not ready", exc_info=fault)
             if time.monotonic() - since >= self._recovery_s:
-                self._give_up(f"the model has failed on every probe for {self._recovery_s:g} s")
+                self._exit_process(f"the model has failed on every probe for {self._recovery_s:g} s")
                 return  # without resetting _probing: it is given up once
             await asyncio.sleep(PROBE_EVERY_S)
         if self.trouble == FAILING:

@@ -1,6 +1,6 @@
 """Orders the steps of encoding, generating, reconstructing and the manifold.
 
-routes -> Service -> sources (what is sent), batching (the model), images (what is drawn) -> results for routes.
+routes -> Service -> inputs (what is sent), batching (the model), images (what is drawn) -> results for routes.
 Knows the engine's interface, not the engine, and nothing of HTTP. Which version a request uses is its caller's to
 say: the one that the request began on.
 """
@@ -26,17 +26,17 @@ from app.imaging.png import encode_png
 from app.imaging.preparation import Fit, Invert
 from app.imaging.sheets import contact_sheet, enlarge
 from app.imaging.types import ByteArray, FloatArray
-from app.inference.batcher import Batcher, Failed, Gone, Observer
-from app.inference.executor import SideWork
+from app.inference.batcher import Batcher, BatchObserver, Failed, IsDisconnected
+from app.inference.executor import BoundedExecutor
 from app.inference.health import HANGING, Health
-from app.inference.inputs import Source, SourceReader
+from app.inference.inputs import ImageInput, ImageLoader
 from app.inference.reconstruction import Reconstruction
 from app.models.engine import Posterior
 from app.models.loaded_model import MANIFOLD_CACHE_BYTES, LoadedModel
 from app.settings import Settings
 
 T = TypeVar("T")
-NewBatcher = Callable[[int, int, int, Observer | None, Failed], Batcher]
+NewBatcher = Callable[[int, int, int, BatchObserver | None, Failed], Batcher]
 
 QUICK_NUMBERS = 2**14  # are written as JSON in some three milliseconds
 NUMBER_BYTES = 22  # of a float32 in JSON with all its digits
@@ -46,9 +46,9 @@ class Service:
     """The ways to use a model, and the version that new requests get. Any method may be called by many at once.
 
     Args:
-        model: what is served until `use` names another.
+        model: what is served until `swap_model` names another.
         settings: what may be asked of it.
-        give_up: ends the process, for the reason it is called with, once the model has failed for too long.
+        exit_process: ends the process, for the reason it is called with, once the model has failed for too long.
         observer: is told of queue and batches.
         new_batcher: is called as Batcher.
     """
@@ -57,14 +57,14 @@ class Service:
         self,
         model: LoadedModel,
         settings: Settings,
-        give_up: Callable[[str], object],
-        observer: Observer | None = None,
+        exit_process: Callable[[str], object],
+        observer: BatchObserver | None = None,
         new_batcher: NewBatcher = Batcher,
     ) -> None:
         self.model = model
         self.settings = settings
         self.draining = False  # told to stop: still answers, but wants no new callers
-        self.health = Health(self.probe, settings.recovery_s, give_up)
+        self.health = Health(self.probe, settings.recovery_s, exit_process)
         self._batcher = new_batcher(
             settings.max_batch,
             settings.max_queue,
@@ -72,57 +72,71 @@ class Service:
             observer,
             self.health.failed,
         )
-        self._side_work = SideWork()
-        self._sources = SourceReader(settings, self._side_work)
+        self._executor = BoundedExecutor()
+        self._loader = ImageLoader(settings, self._executor)
 
-    def use(self, model: LoadedModel) -> LoadedModel:
+    def swap_model(self, model: LoadedModel) -> LoadedModel:
         """Give new requests this version from now on; returns the one they got before, which some still use."""
         before, self.model = self.model, model
         self._batcher.inline_rows = self._inline_rows(model)
         return before
 
-    async def settled(self) -> None:
+    async def wait_idle(self) -> None:
         """Wait until the model call that is under way has ended, if it is one for callers that left."""
-        await self._batcher.settled()
+        await self._batcher.wait_idle()
 
     async def encode(
-        self, model: LoadedModel, sources: Sequence[Source], invert: Invert, fit: Fit, gone: Gone | None = None
+        self,
+        model: LoadedModel,
+        inputs: Sequence[ImageInput],
+        invert: Invert,
+        fit: Fit,
+        is_disconnected: IsDisconnected | None = None,
     ) -> Posterior:
         """The posterior of every image, in order.
 
         Args:
             model: the version that the request began on; so below.
-            sources: picture files, or images (n, h, w).
+            inputs: picture files, or images (n, h, w).
             invert: see preparation.prepare.
             fit: the same.
-            gone: tells whether the caller has hung up; see Batcher.submit.
+            is_disconnected: tells whether the caller has hung up; see Batcher.submit.
 
         Raises:
             InvalidImage, ImageTooLarge: of the first source that cannot be used.
             Unavailable, EngineError: see Batcher.submit.
         """
-        if len(sources) == 1 and (levels := self._sources.levels(model.engine, sources[0], invert)) is not None:
-            return Posterior(*await self._batcher.submit(model.engine.encode_levels, levels, gone))
-        batch = await self._sources.batch(model.engine.image_shape, sources, invert, fit)
-        return await self._posterior(model, batch, gone)
+        if len(inputs) == 1 and (levels := self._loader.levels(model.engine, inputs[0], invert)) is not None:
+            return Posterior(*await self._batcher.submit(model.engine.encode_uint8, levels, is_disconnected))
+        batch = await self._loader.batch(model.engine.image_shape, inputs, invert, fit)
+        return await self._posterior(model, batch, is_disconnected)
 
-    async def generate(self, model: LoadedModel, z: FloatArray, gone: Gone | None = None) -> ByteArray:
+    async def generate(
+        self, model: LoadedModel, z: FloatArray, is_disconnected: IsDisconnected | None = None
+    ) -> ByteArray:
         """Grey levels (n, h, w) for latent vectors (n, d)."""
-        (levels,) = await self._batcher.submit(model.engine.render, self._checked(model, z), gone)
+        (levels,) = await self._batcher.submit(model.engine.generate_uint8, self._checked(model, z), is_disconnected)
         return levels
 
-    async def generate_unrounded(self, model: LoadedModel, z: FloatArray, gone: Gone | None = None) -> FloatArray:
+    async def generate_unrounded(
+        self, model: LoadedModel, z: FloatArray, is_disconnected: IsDisconnected | None = None
+    ) -> FloatArray:
         """Images (n, h, w) in [0, 1] for latent vectors (n, d): what `generate` rounds to grey levels."""
-        (generated,) = await self._batcher.submit(model.engine.generate, self._checked(model, z), gone)
+        (generated,) = await self._batcher.submit(model.engine.generate, self._checked(model, z), is_disconnected)
         return generated
 
     async def reconstruct(
-        self, model: LoadedModel, sources: Sequence[Source], invert: Invert, fit: Fit, gone: Gone | None = None
+        self,
+        model: LoadedModel,
+        inputs: Sequence[ImageInput],
+        invert: Invert,
+        fit: Fit,
+        is_disconnected: IsDisconnected | None = None,
     ) -> Reconstruction:
         """Every image through encoder and generator, and its loss at z_mean."""
-        seen = await self._sources.batch(model.engine.image_shape, sources, invert, fit)
-        posterior = await self._posterior(model, seen, gone)
-        (again,) = await self._batcher.submit(model.engine.generate, posterior.z_mean, gone)
+        seen = await self._loader.batch(model.engine.image_shape, inputs, invert, fit)
+        posterior = await self._posterior(model, seen, is_disconnected)
+        (again,) = await self._batcher.submit(model.engine.generate, posterior.z_mean, is_disconnected)
         return Reconstruction(seen, again, posterior)
 
     async def manifold(
@@ -148,7 +162,7 @@ class Service:
         with model:  # the requests that want it may all have left before it is there
             z = manifold.latents(manifold.grid(n, *span), model.engine.latent_dim, dims)
             digits = await self.generate(model, z)
-            return await self._side_work.run(lambda: self.picture(digits, n, scale))
+            return await self._executor.run(lambda: self.picture(digits, n, scale))
 
     def picture(self, digits: ByteArray, columns: int | None, scale: int) -> bytes:
         """A contact sheet of digits (n, h, w) as a PNG."""
@@ -161,13 +175,13 @@ class Service:
         sheet = contact_sheet(digits, columns)
         return encode_png(enlarge(sheet, scale, self.settings.max_picture_pixels))
 
-    async def picture_off_loop(self, digits: ByteArray, columns: int | None, scale: int) -> bytes:
+    async def render_png(self, digits: ByteArray, columns: int | None, scale: int) -> bytes:
         """As `picture`, in a thread once it is more than a moment's work."""
         if len(digits) * scale * scale <= 4:
             return self.picture(digits, columns, scale)
-        return await self._side_work.run(lambda: self.picture(digits, columns, scale))
+        return await self._executor.run(lambda: self.picture(digits, columns, scale))
 
-    async def written(self, write: Callable[[], T], *arrays: FloatArray) -> T:
+    async def serialize(self, write: Callable[[], T], *arrays: FloatArray) -> T:
         """What `write` makes of arrays, in a thread once that is more than a moment's work.
 
         Raises:
@@ -179,7 +193,7 @@ class Service:
             raise AnswerTooLarge(f"The answer is {size:,} numbers: more than {most:,} bytes. Ask for fewer rows.")
         if size <= QUICK_NUMBERS:
             return write()
-        return await self._side_work.run(write)
+        return await self._executor.run(write)
 
     def check_ready(self) -> None:
         """Return if new callers are welcome.
@@ -204,38 +218,40 @@ class Service:
             engine = model.engine
             levels, z = np.zeros((1, *engine.image_shape), np.uint8), np.zeros((1, engine.latent_dim), np.float32)
             answers = [
-                await self._batcher.submit(engine.encode_levels, levels),
+                await self._batcher.submit(engine.encode_uint8, levels),
                 await self._batcher.submit(engine.generate, z),
-                await self._batcher.submit(engine.render, z),
+                await self._batcher.submit(engine.generate_uint8, z),
             ]
         if not all(np.isfinite(array).all() for answer in answers for array in answer):
             raise EngineError("The model answers with values that are not finite.")
 
-    def is_free(self) -> bool:
+    def can_run_inline(self) -> bool:
         """Whether a single row would be answered here and now."""
-        return self._batcher.is_free(1)
+        return self._batcher.can_run_inline(1)
 
-    def at_work(self) -> object | None:
-        """See Batcher.at_work."""
-        return self._batcher.at_work()
+    def running_batch(self) -> object | None:
+        """See Batcher.running_batch."""
+        return self._batcher.running_batch()
 
-    def hangs(self) -> None:
+    def on_model_hang(self) -> None:
         """A model call will not return: say so to whoever waits for it, and to whoever asks."""
-        self.health.hangs()
-        self._batcher.give_up(ModelFailing(HANGING))
+        self.health.on_model_hang()
+        self._batcher.abort(ModelFailing(HANGING))
 
     async def close(self) -> None:
         """Answer what waits, then free the model."""
         self.health.close()
         await self._batcher.close()
-        self._side_work.close()
+        self._executor.close()
         self.model.engine.close()
 
     def _inline_rows(self, model: LoadedModel) -> int:
-        return min(model.engine.quick_rows, self.settings.max_inline_rows)
+        return min(model.engine.max_inline_batch, self.settings.max_inline_rows)
 
-    async def _posterior(self, model: LoadedModel, batch: FloatArray, gone: Gone | None) -> Posterior:
-        return Posterior(*await self._batcher.submit(model.engine.encode, batch, gone))
+    async def _posterior(
+        self, model: LoadedModel, batch: FloatArray, is_disconnected: IsDisconnected | None
+    ) -> Posterior:
+        return Posterior(*await self._batcher.submit(model.engine.encode, batch, is_disconnected))
 
     def _checked(self, model: LoadedModel, z: FloatArray) -> FloatArray:
         d = model.engine.latent_dim

@@ -1,6 +1,6 @@
 """The outermost layer of the application: ids, admission, deadlines, counting, and the short cut past the framework.
 
-uvicorn -> Edge -> a short cut (the plain form of a busy request), or the whole of FastAPI (everything else)
+uvicorn -> AdmissionLimit -> a short cut (the plain form of a busy request), or the whole of FastAPI (everything else)
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ from app.telemetry.request_id import RequestIds, id_of
 
 log = logging.getLogger(__name__)
 
-# Answers a request and says with which status, or returns None without having touched it.
+# Refusals a request and says with which status, or returns None without having touched it.
 ShortCut = Callable[[Scope, Receive, Send], Awaitable[int | None]]
 # The same refusal as a problem document, and as the serving protocols have it.
-Answers = dict[bool, tuple[Message, Message]]
+Refusals = dict[bool, tuple[Message, Message]]
 
 # What must be answered however much is under way.
 ALWAYS = frozenset(
     {"/livez", "/readyz", "/metrics", "/v2/health/live", "/v2/health/ready"}
     | {f"/v2/models/{name}/ready" for name in ("encoder", "generator")}
 )
-LEAST_LIMIT = 8
-PROBING = 0.1  # for every ten that were answered one more is let in, to see whether there is room again
+MIN_LIMIT = 8
+RECOVERY_STEP = 0.1  # for every ten that were answered one more is let in, to see whether there is room again
 NO_ANSWER = 0  # counts as a status of "other": the caller hung up
 
 
-class Edge:
+class AdmissionLimit:
     """ASGI middleware for all requests.
 
     Args:
@@ -82,16 +82,16 @@ class Edge:
                 status = await self._long_way(scope, receive, answer)
             elif not self.has_room():
                 self.metrics.rejected()
-                status = await _say(self._refusal, scope, answer.noting)
+                status = await _send(self._refusal, scope, answer.send_noted)
             else:
                 status = await self._in_time(scope, receive, answer)
-                self._learn(status)
+                self._adapt_limit(status)
         except Exception:
             status = 500
             if answer.status != NO_ANSWER:
                 raise  # Starlette's outermost layer has answered
             log.exception("%s %s", scope["method"], scope["path"])
-            await problems.fault(scope["path"])(scope, receive, answer.noting)
+            await problems.internal_error(scope["path"])(scope, receive, answer.send_noted)
         finally:
             self.metrics.request(_route(scope), status or NO_ANSWER, time.perf_counter() - started)
 
@@ -105,12 +105,12 @@ class Edge:
         self.metrics.request(path, self._refusal[False][0]["status"], 0.0)
         return problems.with_request_id(*self._refusal[False], request_id.decode("ascii"))
 
-    def _learn(self, status: int) -> None:
+    def _adapt_limit(self, status: int) -> None:
         """Let in as many as the inside can take: a refusal from there came after work that was in vain."""
         if status == 503:
-            self._limit = min(self._max_requests, max(LEAST_LIMIT, len(self._under_way)))
+            self._limit = min(self._max_requests, max(MIN_LIMIT, len(self._under_way)))
         elif self._limit < self._max_requests:
-            self._limit += PROBING
+            self._limit += RECOVERY_STEP
 
     async def _in_time(self, scope: Scope, receive: Receive, answer: _Answer) -> int:
         task = asyncio.current_task()
@@ -118,7 +118,7 @@ class Edge:
         self._under_way.watch(task)
         try:
             short_cut = self._short_cuts.get((scope["method"], scope["path"]))
-            status = await short_cut(scope, receive, answer.noting) if short_cut else None
+            status = await short_cut(scope, receive, answer.send_noted) if short_cut else None
             return await self._long_way(scope, receive, answer) if status is None else status
         except asyncio.CancelledError as exc:
             if task not in self._expired:
@@ -126,12 +126,12 @@ class Edge:
             self._expired.discard(task)
             task.uncancel()
             late = self._no_body if isinstance(exc, BodyBrokenOff) else self._too_late
-            return answer.status or await _say(late, scope, answer.noting)
+            return answer.status or await _send(late, scope, answer.send_noted)
         finally:
             self._under_way.release(task)
 
     async def _long_way(self, scope: Scope, receive: Receive, answer: _Answer) -> int:
-        await self.app(scope, receive, answer.noting)
+        await self.app(scope, receive, answer.send_noted)
         return answer.status
 
     def _expire(self, task: asyncio.Task[object]) -> None:
@@ -149,7 +149,7 @@ class _Answer:
         self.request_id = request_id
         self.status = NO_ANSWER
 
-    async def noting(self, message: Message) -> None:
+    async def send_noted(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             # A new list: the old one may belong to an answer that is kept.
@@ -163,10 +163,10 @@ def _route(scope: Scope) -> str:
     return str(declared or scope["path"])
 
 
-def _messages(error: DigitVaeError) -> Answers:
+def _messages(error: DigitVaeError) -> Refusals:
     """The answers for an error, made once: refusing must be cheaper than anything that is refused."""
     of_no_request = contextvars.Context()
-    responses = {protocol: of_no_request.run(problems.respond, error, protocol) for protocol in (False, True)}
+    responses = {protocol: of_no_request.run(problems.problem_response, error, protocol) for protocol in (False, True)}
     return {
         protocol: (
             {"type": "http.response.start", "status": response.status_code, "headers": response.raw_headers},
@@ -176,7 +176,7 @@ def _messages(error: DigitVaeError) -> Answers:
     }
 
 
-async def _say(answers: Answers, scope: Scope, send: Send) -> int:
+async def _send(answers: Refusals, scope: Scope, send: Send) -> int:
     protocol = problems.in_protocol(scope["path"])
     start, body = answers[protocol]
     if not protocol:

@@ -1,6 +1,6 @@
 """Who may call, and how often: stands before the edge where the settings ask for it; otherwise there is nothing.
 
-uvicorn -> CORS -> ApiKeyAuth (key, rate) -> Edge -> ...
+uvicorn -> CORS -> ApiKeyAuth (key, rate) -> AdmissionLimit -> ...
 
 What is refused here has cost a look at its headers: its body is not read, and it takes no place among the requests
 under way.
@@ -136,7 +136,7 @@ class ApiKeyAuth:
             return
         error, headers = refusal
         headers["x-request-id"] = self._ids.name(scope).decode("ascii")
-        response = problems.respond(error, problems.in_protocol(scope["path"]), headers)
+        response = problems.problem_response(error, problems.in_protocol(scope["path"]), headers)
         await response(scope, receive, send)
         self._metrics.request(scope["path"], response.status_code, time.perf_counter() - started)
 

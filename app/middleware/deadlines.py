@@ -14,14 +14,14 @@ K = TypeVar("K")
 
 
 class Deadlines(Generic[K]):
-    """Calls `expire` with everything that is still watched `timeout_s` seconds after `watch`.
+    """Calls `on_timeout` with everything that is still watched `timeout_s` seconds after `watch`.
 
     Use it on one event loop.
     """
 
-    def __init__(self, timeout_s: float, expire: Callable[[K], None]) -> None:
+    def __init__(self, timeout_s: float, on_timeout: Callable[[K], None]) -> None:
         self.timeout_s = timeout_s
-        self._expire = expire
+        self._on_timeout = on_timeout
         self._due: dict[K, float] = {}  # in the order of arrival, hence of deadlines
         self._timer: asyncio.TimerHandle | None = None
 
@@ -51,4 +51,4 @@ class Deadlines(Generic[K]):
             late.append(key)
         for key in late:
             del self._due[key]
-            self._expire(key)
+            self._on_timeout(key)

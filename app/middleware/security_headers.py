@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.api.responses import SENT_HEADERS, SHOWN_HEADERS
 
 
-class Protected:
+class SecurityHeaders:
     """ASGI middleware: puts the headers on whatever answer has none of that name yet."""
 
     def __init__(self, app: ASGIApp) -> None:

@@ -68,7 +68,7 @@ SHORT_CUTS = {("POST", "/generate"): generate, ("POST", "/encode"): encode, ("GE
 async def digit(service: Service, model: LoadedModel, body: bytes, gone: Callable[[], bool]) -> Answer:
     """JSON with a z to a PNG."""
     z = latents_from_json(body, model.engine.latent_dim, service.settings.max_rows)
-    return await service.picture_off_loop(await service.generate(model, z, gone), None, 1), b"image/png"
+    return await service.render_png(await service.generate(model, z, gone), None, 1), b"image/png"
 
 
 async def _array(service: Service, model: LoadedModel, body: bytes, gone: Callable[[], bool]) -> Answer:
@@ -109,7 +109,7 @@ async def _answered(scope: Scope, receive: Receive, send: Send, work: Work) -> i
         body = await _read(BodyClock(receive, service.settings.body_timeout_s))
         content, kind = await work(service, model, body, hung_up(receive))
     except DigitVaeError as error:
-        response = problems.answer("POST", scope["path"], error)
+        response = problems.error_response("POST", scope["path"], error)
         await response(scope, receive, send)
         return response.status_code
     headers = [

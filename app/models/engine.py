@@ -29,7 +29,7 @@ class Engine(Protocol):
         """Height and width of an image."""
 
     @property
-    def quick_rows(self) -> int:
+    def max_inline_batch(self) -> int:
         """A call of at most so many rows is over before a thread could be woken for it, or little later; 0 if none.
 
         Known once `warm_up` has run.
@@ -38,10 +38,10 @@ class Engine(Protocol):
     def encode(self, images: FloatArray) -> Posterior:
         """Images (n, h, w) in [0, 1], light on dark, to their posteriors."""
 
-    def encode_levels(self, levels: ByteArray) -> Posterior:
+    def encode_uint8(self, levels: ByteArray) -> Posterior:
         """As `encode`, from grey levels 0 .. 255, uint8 (n, h, w)."""
 
-    def read_png(self, png: bytes) -> ByteArray | None:
+    def decode_png(self, png: bytes) -> ByteArray | None:
         """The grey levels, uint8 (h, w), of a picture that `png.is_minimal_png` knows, if the engine can tell them.
 
         Pillow takes longer to open such a picture than the model to encode it.
@@ -50,7 +50,7 @@ class Engine(Protocol):
     def generate(self, z: FloatArray) -> tuple[FloatArray]:
         """Latent vectors (n, d) to images (n, h, w) in [0, 1]."""
 
-    def render(self, z: FloatArray) -> tuple[ByteArray]:
+    def generate_uint8(self, z: FloatArray) -> tuple[ByteArray]:
         """As `generate`, in grey levels 0 .. 255."""
 
     def warm_up(self) -> None:

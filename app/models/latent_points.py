@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-MOST_POINTS = 10_000
-MOST_NUMBERS = 200_000  # about 1.4 MB of text, whatever the latent size
+MAX_POINTS = 10_000
+MAX_NUMBERS = 200_000  # about 1.4 MB of text, whatever the latent size
 DECIMALS = 3  # a thousandth is far less than a pixel
 
 NONE = b'{"z_mean":[],"labels":null}'
@@ -41,7 +41,7 @@ def load(table: Path) -> bytes:
 def _as_json(z_mean: npt.NDArray[np.float64], labels: npt.NDArray[np.int64] | None) -> bytes:
     if z_mean.ndim != 2 or not np.isfinite(z_mean).all() or (labels is not None and labels.shape != z_mean.shape[:1]):
         raise ValueError(f"z_mean has the shape {z_mean.shape}, or numbers that are not finite")
-    most = max(1, min(MOST_POINTS, MOST_NUMBERS // max(1, z_mean.shape[1])))
+    most = max(1, min(MAX_POINTS, MAX_NUMBERS // max(1, z_mean.shape[1])))
     step = max(1, -(-len(z_mean) // most))  # every step-th: a test set is in no order that this would favour
     document = {
         "z_mean": z_mean[::step].round(DECIMALS).tolist(),

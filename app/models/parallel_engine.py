@@ -15,9 +15,9 @@ import numpy as np
 from app.imaging.types import ByteArray, FloatArray
 from app.models.engine import Engine, Posterior
 
-Rows = TypeVar("Rows", bound=tuple[Any, ...])
+Outputs = TypeVar("Outputs", bound=tuple[Any, ...])
 
-LEAST_ROWS = 256  # for a thread: fewer are computed before it wakes
+MIN_ROWS = 256  # for a thread: fewer are computed before it wakes
 
 
 class ParallelEngine:
@@ -34,33 +34,33 @@ class ParallelEngine:
         self._others = ThreadPoolExecutor(threads - 1, thread_name_prefix="batch")
         self.latent_dim = engine.latent_dim
         self.image_shape = engine.image_shape
-        self.quick_rows = engine.quick_rows
-        self.read_png = engine.read_png
+        self.max_inline_batch = engine.max_inline_batch
+        self.decode_png = engine.decode_png
         self.warm_up = engine.warm_up
 
     def encode(self, images: FloatArray) -> Posterior:
         """See Engine."""
         return Posterior(*self._spread(self._engine.encode, images))
 
-    def encode_levels(self, levels: ByteArray) -> Posterior:
+    def encode_uint8(self, levels: ByteArray) -> Posterior:
         """See Engine."""
-        return Posterior(*self._spread(self._engine.encode_levels, levels))
+        return Posterior(*self._spread(self._engine.encode_uint8, levels))
 
     def generate(self, z: FloatArray) -> tuple[FloatArray]:
         """See Engine."""
         return self._spread(self._engine.generate, z)
 
-    def render(self, z: FloatArray) -> tuple[ByteArray]:
+    def generate_uint8(self, z: FloatArray) -> tuple[ByteArray]:
         """See Engine."""
-        return self._spread(self._engine.render, z)
+        return self._spread(self._engine.generate_uint8, z)
 
     def close(self) -> None:
         """See Engine."""
         self._others.shutdown()
         self._engine.close()
 
-    def _spread(self, call: Callable[[Any], Rows], rows: Any) -> Rows:
-        threads = min(self._threads, len(rows) // LEAST_ROWS)
+    def _spread(self, call: Callable[[Any], Outputs], rows: Any) -> Outputs:
+        threads = min(self._threads, len(rows) // MIN_ROWS)
         if threads < 2:
             return call(rows)
         mine, *theirs = np.array_split(rows, threads)
@@ -70,4 +70,4 @@ class ParallelEngine:
         finally:
             for each in running:
                 each.cancel()
-        return cast(Rows, tuple(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+        return cast(Outputs, tuple(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))

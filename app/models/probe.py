@@ -22,7 +22,7 @@ def probe(engine: Engine) -> None:
     z = random.standard_normal((PROBES, engine.latent_dim), np.float32)
     of_latents, of_images = (PROBES, engine.latent_dim), (PROBES, *engine.image_shape)
     z_mean, z_log_var = engine.encode(images)
-    (generated,), (levels,) = engine.generate(z), engine.render(z)
+    (generated,), (levels,) = engine.generate(z), engine.generate_uint8(z)
     answers: tuple[tuple[str, FloatArray | ByteArray, tuple[int, ...]], ...] = (
         ("z_mean", z_mean, of_latents),
         ("z_log_var", z_log_var, of_latents),

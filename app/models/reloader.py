@@ -31,7 +31,7 @@ EARLY = 0.8  # of the interval, at random up to all of it: workers that started 
 log = logging.getLogger(__name__)
 
 
-class Observer(Protocol):
+class ReloadObserver(Protocol):
     """What a reloader tells about its work."""
 
     def serves(self, version: int) -> None:
@@ -50,10 +50,10 @@ class Target(Protocol):
     model: LoadedModel
     draining: bool
 
-    def use(self, model: LoadedModel) -> LoadedModel:
+    def swap_model(self, model: LoadedModel) -> LoadedModel:
         """Give new requests this version from now on; return the one before."""
 
-    async def settled(self) -> None:
+    async def wait_idle(self) -> None:
         """Wait until the model call that is under way has ended."""
 
 
@@ -74,7 +74,7 @@ class Reloader:
         setting: int | None,
         load: Callable[[StoredVersion], LoadedModel],
         service: Target,
-        observer: Observer,
+        observer: ReloadObserver,
     ) -> None:
         self._store = store
         self._setting = setting
@@ -170,7 +170,7 @@ class Reloader:
         self._observer.reload_failed()
 
     def _swap(self, model: LoadedModel) -> None:
-        before = self._service.use(model)
+        before = self._service.swap_model(model)
         self._observer.serves(model.version)
         self._observer.reloaded()
         log.info("version %d serves in place of version %d", model.version, before.version)
@@ -186,7 +186,7 @@ class Reloader:
 
     async def _free(self, model: LoadedModel) -> None:
         """Free what no request uses any more, once the model call of one that gave up has ended."""
-        await self._service.settled()
+        await self._service.wait_idle()
         await asyncio.get_running_loop().run_in_executor(self._thread, _release, model)
 
 

@@ -51,7 +51,7 @@ class SavedModelEngine:
     def __init__(self, stored: StoredVersion, intra_op_threads: int = 1) -> None:
         self.latent_dim = stored.manifest.latent_dim
         self.image_shape = stored.manifest.image_shape
-        self.quick_rows = 0
+        self.max_inline_batch = 0
         encoder = _Graph(stored.encoder, intra_op_threads)
         generator = _Graph(stored.generator, intra_op_threads)
         self._encode = encoder.signature(ENCODE, "image", ("z_mean", "z_log_var"))
@@ -64,11 +64,11 @@ class SavedModelEngine:
         """See Engine."""
         return Posterior(*self._encode(images))
 
-    def encode_levels(self, levels: ByteArray) -> Posterior:
+    def encode_uint8(self, levels: ByteArray) -> Posterior:
         """See Engine."""
         return Posterior(*self._encode(np.divide(levels, np.float32(255), dtype=np.float32)))
 
-    def read_png(self, png: bytes) -> ByteArray | None:
+    def decode_png(self, png: bytes) -> ByteArray | None:
         """See Engine."""
         try:
             (levels,) = self._read_png(png)
@@ -81,7 +81,7 @@ class SavedModelEngine:
         (images,) = self._generate(z)
         return (images,)
 
-    def render(self, z: FloatArray) -> tuple[ByteArray]:
+    def generate_uint8(self, z: FloatArray) -> tuple[ByteArray]:
         """See Engine."""
         (images,) = self._render(z)
         return (images,)
@@ -90,7 +90,7 @@ class SavedModelEngine:
         """See Engine."""
         for n in WARM_ROWS:
             self._try(n)
-        self.quick_rows = next((n for n in QUICK_CANDIDATES if self._seconds(n) <= QUICK_S), 0)
+        self.max_inline_batch = next((n for n in QUICK_CANDIDATES if self._seconds(n) <= QUICK_S), 0)
 
     def close(self) -> None:
         """See Engine."""
@@ -104,7 +104,7 @@ class SavedModelEngine:
         height, width = self.image_shape
         z_mean, z_log_var = self.encode(np.zeros((n, height, width), np.float32))
         (images,) = self.generate(np.zeros((n, self.latent_dim), np.float32))
-        (levels,) = self.render(np.zeros((n, self.latent_dim), np.float32))
+        (levels,) = self.generate_uint8(np.zeros((n, self.latent_dim), np.float32))
         found = (z_mean.shape, z_log_var.shape, images.shape, levels.shape)
         expected = ((n, self.latent_dim),) * 2 + ((n, height, width),) * 2
         if found != expected:
@@ -116,7 +116,7 @@ class SavedModelEngine:
         """What the slower half of the model takes for n rows, at best of three."""
         images = np.zeros((n, *self.image_shape), np.float32)
         z = np.zeros((n, self.latent_dim), np.float32)
-        return max(_fastest(lambda: self.encode(images)), _fastest(lambda: self.render(z)))
+        return max(_fastest(lambda: self.encode(images)), _fastest(lambda: self.generate_uint8(z)))
 
 
 def _closed(batch: Any) -> list[Any]:

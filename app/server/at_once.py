@@ -15,7 +15,7 @@ from starlette.types import Scope
 from app.api.responses import SENT_HEADERS
 from app.imaging.png import is_minimal_png
 from app.inference.service import Service
-from app.middleware.admission import Edge
+from app.middleware.admission import AdmissionLimit
 from app.middleware.short_cuts import ENCODE_HEADERS, GENERATE_HEADERS, Answer, Work, digit, is_plain, posterior
 from app.server.express import Reply
 from app.telemetry.request_id import HEADER as REQUEST_ID
@@ -23,8 +23,8 @@ from app.telemetry.request_id import HEADER as REQUEST_ID
 Plain = tuple[Mapping[bytes, tuple[bytes, ...]], Work]
 
 PLAIN: dict[bytes, Plain] = {b"/generate": (GENERATE_HEADERS, digit), b"/encode": (ENCODE_HEADERS, posterior)}
-LONGEST_BODY = 4096  # bytes: what is longer is seldom a single digit
-PROTECTION = b"".join(b"%b: %b\r\n" % field for field in SENT_HEADERS)
+MAX_BODY_BYTES = 4096  # bytes: what is longer is seldom a single digit
+SECURITY_FIELDS = b"".join(b"%b: %b\r\n" % field for field in SENT_HEADERS)
 
 
 class AtOnce:
@@ -34,14 +34,14 @@ class AtOnce:
         edge: counts and admits.
     """
 
-    def __init__(self, edge: Edge) -> None:
+    def __init__(self, edge: AdmissionLimit) -> None:
         self.service: Service | None = None  # there is one from the start of the application's lifespan
         self._edge = edge
 
     def takes(self, target: bytes) -> bool:
         """See express.Express."""
         service = self.service
-        return service is not None and target in PLAIN and (service.is_free() or not self._edge.has_room())
+        return service is not None and target in PLAIN and (service.can_run_inline() or not self._edge.has_room())
 
     def answer(self, scope: Scope, body: bytes) -> Reply | None:
         """See express.Express."""
@@ -49,11 +49,11 @@ class AtOnce:
         if not self._edge.has_room():
             return self._refusal(path, self._edge.ids.of(scope))
         service = self.service
-        if service is None or not service.is_free():
+        if service is None or not service.can_run_inline():
             return None
         headers, work = PLAIN[path.encode()]
         scope["service"] = service
-        if scope["method"] != "POST" or len(body) > LONGEST_BODY or not is_plain(scope, headers):
+        if scope["method"] != "POST" or len(body) > MAX_BODY_BYTES or not is_plain(scope, headers):
             return None
         started = time.perf_counter()
         model = service.model
@@ -63,7 +63,7 @@ class AtOnce:
         if found is None:
             return None
         fields = b"x-model-version: %d\r\ncontent-length: %d\r\ncontent-type: %b\r\n%bx-request-id: %b\r\n" % (
-            model.version, len(found[0]), found[1], PROTECTION, self._edge.ids.of(scope),
+            model.version, len(found[0]), found[1], SECURITY_FIELDS, self._edge.ids.of(scope),
         )  # fmt: skip
         self._edge.metrics.request(path, 200, time.perf_counter() - started)
         return 200, fields, found[0]

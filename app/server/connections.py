@@ -1,6 +1,6 @@
 """All connections of a process: how many there may be, and how long each may keep the service waiting.
 
-uvicorn -> BoundedProtocol --admit, forget--> Connections;  the sweep --waits_for, expire--> BoundedProtocol
+uvicorn -> BoundedProtocol --admit, forget--> Connections;  the sweep --state, time_out--> BoundedProtocol
 
 Nothing is timed while requests come and go. The sweep looks at every connection about once a second and remembers what
 it waits for; only what has not changed since an earlier look has a duration. A request that is over before the next
@@ -19,20 +19,20 @@ from typing import Protocol
 
 from app.settings import Settings
 
-LONGEST_LOOK_S = 1.0
-SHORTEST_LOOK_S = 0.02
+MAX_SWEEP_S = 1.0
+MIN_SWEEP_S = 0.02
 LOOKS = 10  # in the time that the least patient bound allows
 
 log = logging.getLogger(__name__)
 
 
-class Wait(Enum):
+class ConnectionState(Enum):
     """What keeps a connection waiting; the values are how the log calls a connection that was closed for it."""
 
     SERVICE = "at work"  # bounded where requests are: by edge.py and body_clock.py
     IDLE = "idle"  # no request under way
     HEAD = "slow with a request's head"
-    REST = "slow with the rest of a body that was answered already"
+    BODY_TAIL = "slow with the rest of a body that was answered already"
     READER = "slow to take an answer"
 
 
@@ -43,10 +43,10 @@ class Connection(Protocol):
     def unsent(self) -> int:
         """Bytes of answers that the caller has not taken yet."""
 
-    def waits_for(self) -> tuple[Wait, object]:
+    def state(self) -> tuple[ConnectionState, object]:
         """What it waits for, and of which request: two looks with the same answer saw the same wait."""
 
-    def expire(self, wait: Wait) -> None:
+    def time_out(self, wait: ConnectionState) -> None:
         """It has waited too long."""
 
 
@@ -59,7 +59,7 @@ class Bounds:
     headers: int
     body_bytes: int
     unsent_bytes: int
-    allowed_s: dict[Wait, float]
+    allowed_s: dict[ConnectionState, float]
 
     @staticmethod
     def of(settings: Settings) -> Bounds:
@@ -71,22 +71,22 @@ class Bounds:
             body_bytes=settings.max_body_bytes,
             unsent_bytes=settings.max_unsent_bytes,
             allowed_s={
-                Wait.IDLE: settings.idle_timeout_s,
-                Wait.HEAD: settings.header_timeout_s,
-                Wait.REST: settings.body_timeout_s,
-                Wait.READER: settings.send_timeout_s,
+                ConnectionState.IDLE: settings.idle_timeout_s,
+                ConnectionState.HEAD: settings.header_timeout_s,
+                ConnectionState.BODY_TAIL: settings.body_timeout_s,
+                ConnectionState.READER: settings.send_timeout_s,
             },
         )
 
     @property
     def look_s(self) -> float:
         """The time from one look to the next."""
-        return min(LONGEST_LOOK_S, max(SHORTEST_LOOK_S, min(self.allowed_s.values()) / LOOKS))
+        return min(MAX_SWEEP_S, max(MIN_SWEEP_S, min(self.allowed_s.values()) / LOOKS))
 
 
 @dataclass
 class _Seen:
-    wait: Wait
+    wait: ConnectionState
     of: object
     since: float
 
@@ -110,7 +110,7 @@ class Connections:
             return False
         self._seen[connection] = None
         if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(self.bounds.look_s, self._look)
+            self._timer = asyncio.get_running_loop().call_later(self.bounds.look_s, self._sweep)
         return True
 
     def forget(self, connection: Connection) -> None:
@@ -120,37 +120,41 @@ class Connections:
     def _made_room(self) -> bool:
         while self._idle:
             connection = self._idle.pop()
-            if connection in self._seen and connection.waits_for()[0] is Wait.IDLE:
+            if connection in self._seen and connection.state()[0] is ConnectionState.IDLE:
                 self.forget(connection)
-                connection.expire(Wait.IDLE)
+                connection.time_out(ConnectionState.IDLE)
                 return True
         return False
 
-    def _look(self) -> None:
+    def _sweep(self) -> None:
         loop = asyncio.get_running_loop()
         now = loop.time()
         late = [found for connection in self._seen if (found := self._late(connection, now))]
         for connection, wait in late:
-            _expire(connection, wait)
+            _time_out(connection, wait)
         closed = Counter(wait.value for _, wait in late)
-        closed[Wait.READER.value] += self._relieve()
+        closed[ConnectionState.READER.value] += self._shed_slow_readers()
         if +closed:
             log.info("closed connections: %s", ", ".join(f"{count} {why}" for why, count in (+closed).items()))
-        idle = ((seen.since, connection) for connection, seen in self._seen.items() if seen and seen.wait is Wait.IDLE)
+        idle = (
+            (seen.since, connection)
+            for connection, seen in self._seen.items()
+            if seen and seen.wait is ConnectionState.IDLE
+        )
         self._idle = [connection for _, connection in sorted(idle, key=lambda pair: -pair[0])]
-        self._timer = loop.call_later(self.bounds.look_s, self._look) if self._seen else None
+        self._timer = loop.call_later(self.bounds.look_s, self._sweep) if self._seen else None
 
-    def _late(self, connection: Connection, now: float) -> tuple[Connection, Wait] | None:
-        wait, of = connection.waits_for()
+    def _late(self, connection: Connection, now: float) -> tuple[Connection, ConnectionState] | None:
+        wait, of = connection.state()
         seen = self._seen[connection]
         if seen is None or seen.wait is not wait or seen.of is not of:
             self._seen[connection] = _Seen(wait, of, now)
             return None
         return (connection, wait) if now - seen.since > self.bounds.allowed_s.get(wait, float("inf")) else None
 
-    def _relieve(self) -> int:
+    def _shed_slow_readers(self) -> int:
         """Drop who has kept an answer longest, until what is unsent fits its bound; how many."""
-        slow = [(seen.since, each) for each, seen in self._seen.items() if seen and seen.wait is Wait.READER]
+        slow = [(seen.since, each) for each, seen in self._seen.items() if seen and seen.wait is ConnectionState.READER]
         unsent = sum(each.unsent for _, each in slow)
         dropped = 0
         for _, each in sorted(slow, key=lambda pair: pair[0]):
@@ -158,11 +162,11 @@ class Connections:
                 break
             unsent -= each.unsent
             dropped += 1
-            _expire(each, Wait.READER)
+            _time_out(each, ConnectionState.READER)
         return dropped
 
 
-def _expire(connection: Connection, wait: Wait) -> None:
+def _time_out(connection: Connection, wait: ConnectionState) -> None:
     """Close a connection; if the caller has gone in the meantime, that must not end the sweep over the others."""
     with suppress(OSError):
-        connection.expire(wait)
+        connection.time_out(wait)

@@ -22,7 +22,7 @@ LAST_WORDS_S = 5
 log = logging.getLogger(__name__)
 
 
-def leave(code: int) -> NoReturn:
+def exit_process(code: int) -> NoReturn:
     """End the process, from any thread, with this exit code. What was logged and printed is written out first."""
     signal.alarm(LAST_WORDS_S)  # ends the process if that blocks, in a pipe that nobody reads for instance
     logging.shutdown()
@@ -32,7 +32,7 @@ def leave(code: int) -> NoReturn:
     os._exit(code)
 
 
-def leave_to_start_anew(reason: str, show_threads: bool = False) -> NoReturn:
+def exit_for_restart(reason: str, show_threads: bool = False) -> NoReturn:
     """End the process for a fault that a new one is free of; whoever started it starts it again.
 
     That is uvicorn's supervisor where there are several workers, and a container's restart policy or an init system
@@ -42,4 +42,4 @@ def leave_to_start_anew(reason: str, show_threads: bool = False) -> NoReturn:
     if show_threads and sys.__stderr__ is not None:
         faulthandler.dump_traceback(sys.__stderr__)
     log.critical("%s; leaving with exit code %d, to be started anew", reason, FAULT)
-    leave(FAULT)
+    exit_process(FAULT)

@@ -19,7 +19,7 @@ from app.models.loader import OpenEngine, load_version, open_saved_models, relea
 from app.models.reloader import Reloader
 from app.models.store import ModelStore
 from app.server.application import Application
-from app.server.exit import leave_to_start_anew
+from app.server.exit import exit_for_restart
 from app.server.signals import taken_elsewhere
 from app.server.watchdog import Watchdog
 from app.server.workers import end_with_supervisor
@@ -50,13 +50,15 @@ async def running(
         open_version = functools.partial(load_version, settings=settings, open_engine=open_engine)
         with native_log.held() if tensorflow else nullcontext():
             model = open_version(store.open(store.chosen(settings.model_version)))
-        service = Service(model, settings, leave_to_start_anew, app.state.metrics, _batchers(tracers, app.version))
+        service = Service(model, settings, exit_for_restart, app.state.metrics, _batchers(tracers, app.version))
         app.has(service)
         app.state.metrics.serves(service.model.version)
         _settle()
         reloader = Reloader(store, settings.model_version, open_version, service, app.state.metrics)
-        leave = functools.partial(leave_to_start_anew, show_threads=True)
-        around.enter_context(Watchdog(settings.model_timeout_s, service.at_work, service.hangs, leave))
+        exit_process = functools.partial(exit_for_restart, show_threads=True)
+        around.enter_context(
+            Watchdog(settings.model_timeout_s, service.running_batch, service.on_model_hang, exit_process)
+        )
         try:
             with _draining(service, settings.drain_s):
                 async with reloader.every(settings.reload_interval_s):

@@ -18,23 +18,23 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from app.api import problems
 from app.errors import DigitVaeError, HeadersTooLarge, HeaderTimeout, MalformedRequest, TooManyConnections
-from app.server.connections import Connections, Wait
+from app.server.connections import Connections, ConnectionState
 from app.server.express import ExpressProtocol
 from app.server.upgrade import CONNECT
 
-MOST_PIPELINED = 64  # requests that wait for their turn on one connection
+MAX_PIPELINED = 64  # requests that wait for their turn on one connection
 LINGER_S = 2.0
-MOST_LEAVING = 256
+MAX_LINGERING = 256
 RESET = struct.pack("ii", 1, 0)  # linger, for no time: close() resets the connection, and its buffers go
 
 
 class BoundedProtocol(ExpressProtocol):
-    """To be given to uvicorn as `http`, with `everyone` filled in."""
+    """To be given to uvicorn as `http`, with `connections` filled in."""
 
-    def __init__(self, everyone: Connections, **given: Any) -> None:
+    def __init__(self, connections: Connections, **given: Any) -> None:
         super().__init__(**given)
-        self._everyone = everyone
-        self._bounds = everyone.bounds
+        self._connections = connections
+        self._bounds = connections.bounds
         self._piece = 0  # bytes that came last
         self._ended: object = None  # the latest request of which all has come, whether it was read or not
         self._framing = 0  # bytes of pieces in which the head did not end, or that were no body
@@ -44,13 +44,13 @@ class BoundedProtocol(ExpressProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client connected."""
         super().connection_made(transport)
-        if not self._everyone.admit(self):
+        if not self._connections.admit(self):
             most = self._bounds.connections
             self._refuse(TooManyConnections(f"There are {most} connections already. Try again in a second."))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """It is over."""
-        self._everyone.forget(self)
+        self._connections.forget(self)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -86,7 +86,7 @@ class BoundedProtocol(ExpressProtocol):
         self._framing += len(data) - 2 * body  # chunks of a byte or two are a waste, yet allowed for a while
         most = self._bounds.header_bytes + (self._bounds.body_bytes if cycle.response_complete else 0)
         if self._framing > most or len(self.headers) > 2 * self._bounds.headers:
-            self._leave()
+            self._close_with()
 
     def on_message_complete(self) -> None:
         """A request is whole; uvicorn takes no note of it once it is answered."""
@@ -108,8 +108,8 @@ class BoundedProtocol(ExpressProtocol):
         size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
         if len(self.headers) > self._bounds.headers or size > self._bounds.header_bytes:
             self._refusal = self._head_too_large()
-        elif len(self.pipeline) >= MOST_PIPELINED:
-            self._refusal = MalformedRequest(f"More than {MOST_PIPELINED} requests wait on this connection.")
+        elif len(self.pipeline) >= MAX_PIPELINED:
+            self._refusal = MalformedRequest(f"More than {MAX_PIPELINED} requests wait on this connection.")
         elif self.parser.get_method() == CONNECT:
             self._refusal = MalformedRequest("CONNECT asks for a tunnel, and this server is no proxy.")
         if self._refusal:
@@ -139,29 +139,29 @@ class BoundedProtocol(ExpressProtocol):
         """See connections.Connection; what the kernel holds is counted with what it has not taken yet."""
         return int(self.transport.get_write_buffer_size()) + _in_the_kernel(self.transport.get_extra_info("socket"))
 
-    def waits_for(self) -> tuple[Wait, object]:
+    def state(self) -> tuple[ConnectionState, object]:
         """See connections.Connection."""
         cycle = self.cycle
         latest = cycle or self.answered
         if self.unsent:
-            return Wait.READER, latest
+            return ConnectionState.READER, latest
         if cycle is not None and not cycle.response_complete:
-            return Wait.SERVICE, cycle
+            return ConnectionState.SERVICE, cycle
         if self._reads_a_head(self.scope) or latest is None:
-            return Wait.HEAD, self.scope
-        return (Wait.IDLE if self.scope is self._ended else Wait.REST), latest
+            return ConnectionState.HEAD, self.scope
+        return (ConnectionState.IDLE if self.scope is self._ended else ConnectionState.BODY_TAIL), latest
 
     def _reads_a_head(self, scope: object) -> bool:
         """Whether the request of `scope` has begun and its head has not ended."""
         return scope is not None and scope is self.scope and (self.cycle is None or self.cycle.scope is not scope)
 
-    def expire(self, wait: Wait) -> None:
+    def time_out(self, wait: ConnectionState) -> None:
         """See connections.Connection."""
-        if wait is Wait.READER:
+        if wait is ConnectionState.READER:
             # To close would be to wait until all is sent, and so would the kernel.
             self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
             self.transport.abort()
-        elif wait is Wait.HEAD and self.scope is not None:
+        elif wait is ConnectionState.HEAD and self.scope is not None:
             allowed = self._bounds.allowed_s[wait]
             self._refuse(HeaderTimeout(f"The request's head did not come in {allowed:g} s."))
         else:
@@ -169,30 +169,30 @@ class BoundedProtocol(ExpressProtocol):
 
     def _refuse(self, error: DigitVaeError) -> None:
         """Say why, and take leave."""
-        self._leave(_message(error, self.url.decode("latin-1") if self.scope else ""))
+        self._close_with(_message(error, self.url.decode("latin-1") if self.scope else ""))
 
-    def _leave(self, message: bytes = b"") -> None:
+    def _close_with(self, message: bytes = b"") -> None:
         """Close, after `message`; but at once while an answer is under way, which could not be told from it."""
         if self._refused or self.transport.is_closing():
             return
         self._refused = True
-        self._everyone.forget(self)
+        self._connections.forget(self)
         if self.cycle is not None and not self.cycle.response_complete:
             self.transport.abort()
             return
         if message:
             self.transport.write(message)
-        self._take_leave()
+        self._close_lingering()
 
-    def _take_leave(self) -> None:
+    def _close_lingering(self) -> None:
         """Read away what still comes, for a moment: closing before would reset the connection (RFC 9112, 9.6)."""
         transport: Any = self.transport
         transport.flush()
         self.loop.call_later(LINGER_S, transport.abort)
-        if self._everyone.leaving >= MOST_LEAVING or not transport.can_write_eof():
+        if self._connections.leaving >= MAX_LINGERING or not transport.can_write_eof():
             transport.close()
             return
-        transport.set_protocol(_Leaving(self, self._everyone))
+        transport.set_protocol(_Discarding(self, self._connections))
         try:
             transport.write_eof()
         except OSError:  # the caller has gone, which the event loop has yet to see
@@ -201,17 +201,17 @@ class BoundedProtocol(ExpressProtocol):
         self.flow.resume_reading()
 
 
-class _Leaving(asyncio.Protocol):
+class _Discarding(asyncio.Protocol):
     """What a refused caller still sends goes nowhere."""
 
-    def __init__(self, left: BoundedProtocol, everyone: Connections) -> None:
+    def __init__(self, left: BoundedProtocol, connections: Connections) -> None:
         self._left = left
-        self._everyone = everyone
-        everyone.leaving += 1
+        self._connections = connections
+        connections.leaving += 1
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The caller has closed, or its time is up."""
-        self._everyone.leaving -= 1
+        self._connections.leaving -= 1
         self._left.connection_lost(exc)
 
 
@@ -225,7 +225,7 @@ def _in_the_kernel(connection: socket.socket | None) -> int:
 
 def _message(error: DigitVaeError, path: str) -> bytes:
     """A whole HTTP/1.1 message, from what problems.py makes of an error."""
-    response = problems.respond(error, problems.in_protocol(path))
+    response = problems.problem_response(error, problems.in_protocol(path))
     fields = [(name, value) for name, value in response.raw_headers if name != b"connection"]
     head = b"".join(b"%b: %b\r\n" % field for field in (*fields, (b"connection", b"close")))
     return b"".join((STATUS_LINE[response.status_code], head, b"\r\n", response.body))

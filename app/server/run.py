@@ -22,7 +22,7 @@ from uvicorn.supervisors import multiprocess
 
 from app.server.announcement import AnnouncingServer
 from app.server.connections import Bounds, Connections
-from app.server.exit import leave
+from app.server.exit import exit_process
 from app.server.machine import default_batch_threads, default_workers
 from app.server.protocol import BoundedProtocol
 from app.server.workers import Supervisor, Worker
@@ -48,7 +48,7 @@ def serve(settings: Settings, host: str, port: int, workers: int | None = None) 
     logs.configure(settings)
     with _shared_counts(workers, settings):
         code = _run(_config(settings, host, port, workers))
-    leave(code)
+    exit_process(code)
 
 
 @contextmanager

@@ -21,24 +21,24 @@ class Watchdog:
 
     Args:
         limit_s: longest time, in seconds, that a call or a turn of the loop may take; 0 watches nothing.
-        at_work: what the inference thread is at; another object for each batch, None if it is idle.
+        running_batch: what the inference thread is at; another object for each batch, None if it is idle.
         unready: called on the loop, if that still turns, once something is stuck.
-        give_up: called in the watchdog's thread, a moment later, with a sentence that says why.
+        exit_process: called in the watchdog's thread, a moment later, with a sentence that says why.
         last_words_s: that moment, in seconds: for answers to those who wait, and for balancers to look elsewhere.
     """
 
     def __init__(
         self,
         limit_s: float,
-        at_work: Callable[[], object | None],
+        running_batch: Callable[[], object | None],
         unready: Callable[[], object],
-        give_up: Callable[[str], object],
+        exit_process: Callable[[str], object],
         last_words_s: float = 1.0,
     ) -> None:
         self._limit_s = limit_s
-        self._at_work = at_work
+        self._running_batch = running_batch
         self._unready = unready
-        self._give_up = give_up
+        self._exit_process = exit_process
         self._last_words_s = last_words_s
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
@@ -64,7 +64,7 @@ class Watchdog:
             if turned.is_set():
                 turned.clear()
                 self._loop.call_soon_threadsafe(turned.set)
-            previous, batch = batch, self._at_work()
+            previous, batch = batch, self._running_batch()
             stuck_batches = stuck_batches + 1 if batch is not None and batch is previous else 0
             if max(stuck_turns, stuck_batches) >= LOOKS:
                 self._leave("the event loop" if stuck_turns >= LOOKS else "a model call")
@@ -74,4 +74,4 @@ class Watchdog:
         # Nothing is logged here: a log that nobody reads may be what everything is stuck at.
         self._loop.call_soon_threadsafe(self._unready)
         self._ended.wait(self._last_words_s)
-        self._give_up(f"{what} has been stuck for more than {self._limit_s:g} s")
+        self._exit_process(f"{what} has been stuck for more than {self._limit_s:g} s")

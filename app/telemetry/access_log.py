@@ -9,7 +9,7 @@ from urllib.parse import quote
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.telemetry.request_id import id_of
-from app.telemetry.response_recorder import Exchange, trace_id_of
+from app.telemetry.response_recorder import ResponseRecorder, trace_id_of
 
 log = logging.getLogger(__name__)
 
@@ -31,14 +31,14 @@ class AccessLog:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        exchange = Exchange(scope, send, self._routes)
+        exchange = ResponseRecorder(scope, send, self._routes)
         try:
             await self._app(scope, receive, exchange.send)
         finally:
             _write(scope, exchange)
 
 
-def _write(scope: Scope, exchange: Exchange) -> None:
+def _write(scope: Scope, exchange: ResponseRecorder) -> None:
     """The message is for people, the fields for programs: see logs.JsonFormatter."""
     fields = {
         "request_id": id_of(scope),

@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary
 from opentelemetry import context, trace
 from opentelemetry.context import Context
 
-from app.inference.batcher import Array, Batcher, Call, Gone, Outcome, Rows
+from app.inference.batcher import Array, Batcher, IsDisconnected, ModelCall, ModelOutputs, Outcome
 
 
 class _Asked(NamedTuple):
@@ -38,16 +38,18 @@ class TracedBatcher(Batcher):
         super().__init__(*batcher)
         self._tracer = tracer
         # Who leaves before the batch vanishes from here with the future.
-        self._asked: WeakKeyDictionary[asyncio.Future[Rows], _Asked] = WeakKeyDictionary()
+        self._asked: WeakKeyDictionary[asyncio.Future[ModelOutputs], _Asked] = WeakKeyDictionary()
 
-    def _run(self, call: Call, rows: Array) -> Rows:
+    def _run(self, call: ModelCall, rows: Array) -> ModelOutputs:
         if not trace.get_current_span().is_recording():
             return super()._run(call, rows)
         with self._tracer.start_as_current_span("model", attributes=_sizes(len(rows), [rows])):
             return super()._run(call, rows)
 
-    def _enqueue(self, call: Call, rows: Array, gone: Gone | None) -> asyncio.Future[Rows]:
-        answer = super()._enqueue(call, rows, gone)
+    def _enqueue(
+        self, call: ModelCall, rows: Array, is_disconnected: IsDisconnected | None
+    ) -> asyncio.Future[ModelOutputs]:
+        answer = super()._enqueue(call, rows, is_disconnected)
         if trace.get_current_span().is_recording():
             self._asked[answer] = _Asked(time.time_ns(), context.get_current())
         return answer

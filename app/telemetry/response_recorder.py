@@ -12,12 +12,12 @@ from app.telemetry import traceparent
 TRACE = "digit_vae.trace_id"  # where a request's scope has its trace id, if we have made a span for it
 
 
-class Exchange:
+class ResponseRecorder:
     """Listens to an answer on its way to the caller, from now on.
 
     Args:
         scope: the request.
-        send: the way to the caller; give the application `Exchange.send` in its place.
+        send: the way to the caller; give the application `ResponseRecorder.send` in its place.
         routes: the declared paths.
     """
 

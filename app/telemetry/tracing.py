@@ -18,7 +18,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.telemetry.request_id import id_of
-from app.telemetry.response_recorder import TRACE, Exchange
+from app.telemetry.response_recorder import TRACE, ResponseRecorder
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
@@ -110,7 +110,7 @@ class Traced:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        exchange = Exchange(scope, send, self._routes)
+        exchange = ResponseRecorder(scope, send, self._routes)
         span = self._span(scope)
         scope[TRACE] = trace.format_trace_id(span.get_span_context().trace_id)
         with trace.use_span(span, end_on_exit=True):
@@ -153,7 +153,7 @@ def _of_request(scope: Scope) -> dict[str, AttributeValue]:
     return told
 
 
-def _tell(span: trace.Span, scope: Scope, exchange: Exchange) -> None:
+def _tell(span: trace.Span, scope: Scope, exchange: ResponseRecorder) -> None:
     """What is known once there is an answer."""
     told: dict[str, AttributeValue | None] = {
         "http.route": exchange.route,

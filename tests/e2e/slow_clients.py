@@ -12,7 +12,7 @@ HALF_AN_UPLOAD = (
     b"POST /encode HTTP/1.1\r\nhost: x\r\ncontent-type: image/png\r\ncontent-length: 1000000\r\n\r\n"
     + b"\x89" * 100_000
 )
-LEAST_WINDOW = 4096  # bytes that the kernel takes for a client that reads nothing
+MIN_WINDOW = 4096  # bytes that the kernel takes for a client that reads nothing
 
 
 def request(path: str) -> bytes:
@@ -32,7 +32,7 @@ def connections(port: int, sent: bytes, number: int) -> Iterator[list[socket.soc
 
 def _connection(port: int) -> socket.socket:
     connection = socket.socket()
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, LEAST_WINDOW)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, MIN_WINDOW)
     connection.settimeout(30)
     connection.connect(("127.0.0.1", port))
     return connection

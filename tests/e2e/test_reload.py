@@ -276,7 +276,7 @@ def test_whatever_training_exports_may_be_loaded(activation, tmp_path):
     probe(engine)
     engine.close()
     with pytest.raises(EngineError):
-        engine.render(np.zeros((1, 2), np.float32))
+        engine.generate_uint8(np.zeros((1, 2), np.float32))
 
 
 def test_two_workers_change_over_and_back(store, tmp_path):

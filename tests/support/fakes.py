@@ -21,7 +21,7 @@ class FakeEngine:
 
     latent_dim = D
     image_shape = SHAPE
-    quick_rows = 0  # every call in the inference thread, where the gate can hold it
+    max_inline_batch = 0  # every call in the inference thread, where the gate can hold it
 
     def __init__(self) -> None:
         self.batches: list[int] = []  # rows of every call
@@ -35,10 +35,10 @@ class FakeEngine:
         halves = np.stack([images[:, :, :14].mean((1, 2)), images[:, :, 14:].mean((1, 2))], 1)
         return Posterior(halves.astype(np.float32), np.full((len(images), D), -1, np.float32))
 
-    def encode_levels(self, levels: ByteArray) -> Posterior:
+    def encode_uint8(self, levels: ByteArray) -> Posterior:
         return self.encode(levels / np.float32(255))
 
-    def read_png(self, png: bytes) -> ByteArray | None:
+    def decode_png(self, png: bytes) -> ByteArray | None:
         return None
 
     def generate(self, z: FloatArray) -> tuple[FloatArray]:
@@ -47,7 +47,7 @@ class FakeEngine:
             raise RuntimeError("this z breaks the model")
         return (paint(z),)
 
-    def render(self, z: FloatArray) -> tuple[ByteArray]:
+    def generate_uint8(self, z: FloatArray) -> tuple[ByteArray]:
         (images,) = self.generate(z)
         return (np.rint(images * 255).astype(np.uint8),)
 

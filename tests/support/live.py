@@ -85,9 +85,9 @@ class Caller:
 class Live:
     """A served application: its port and connections, and callers that are closed with it."""
 
-    def __init__(self, port: int, everyone: Connections) -> None:
+    def __init__(self, port: int, connections: Connections) -> None:
         self.port = port
-        self.everyone = everyone
+        self.connections = connections
         self.callers: list[Caller] = []
 
     async def connect(self) -> Caller:
@@ -110,7 +110,7 @@ async def bounded(settings: Settings, **changes: Any) -> AsyncIterator[Live]:
     chosen = settings.model_copy(update=changes)
     live = Live(0, Connections(Bounds.of(chosen)))
     app = create_app(chosen, lambda stored, settings: FakeEngine())
-    async with serving(app, functools.partial(BoundedProtocol, live.everyone)) as live.port:
+    async with serving(app, functools.partial(BoundedProtocol, live.connections)) as live.port:
         try:
             yield live
         finally:

@@ -9,7 +9,7 @@ from training.devices import Rows
 STRETCH, SHEAR, SHIFT = 0.10, 0.15, 1.0  # at strength 1: a tenth, a seventh, a pixel, either way
 
 
-def warp(images: Any, seed: Any, strength: float, rows: Rows | None = None) -> Any:
+def augment(images: Any, seed: Any, strength: float, rows: Rows | None = None) -> Any:
     """Each image stretched, sheared and shifted at random, first along its rows, then along its columns.
 
     Args:

@@ -35,7 +35,7 @@ class Preparing:
 
     size: int = 28  # pixels of a side
     cache: Path = Path("runs")  # where the prepared pixels are kept, so that the next run need not prepare them
-    tell: Callable[[int, int], None] = lambda done, of: None
+    on_progress: Callable[[int, int], None] = lambda done, of: None
 
 
 class Picture(NamedTuple):
@@ -82,11 +82,11 @@ def _files(folder: Path) -> Iterable[Path]:
 
 def _prepared(folder: Path, found: list[Picture], preparing: Preparing) -> ByteArray:
     """The pixels of all pictures, uint8 (n, size, size), mapped from the file that keeps them."""
-    told = hashlib.sha256(str(preparing.size).encode())
+    identity = hashlib.sha256(str(preparing.size).encode())
     for each in found:
         stat = each.path.stat()
-        told.update(f"{each.path.relative_to(folder)} {stat.st_size} {stat.st_mtime_ns}\n".encode())
-    kept = preparing.cache / f"prepared-{told.hexdigest()[:16]}.npy"
+        identity.update(f"{each.path.relative_to(folder)} {stat.st_size} {stat.st_mtime_ns}\n".encode())
+    kept = preparing.cache / f"prepared-{identity.hexdigest()[:16]}.npy"
     try:
         if not kept.exists():
             _prepare_all(found, kept, preparing)
@@ -101,13 +101,13 @@ def _prepare_all(found: list[Picture], kept: Path, preparing: Preparing) -> None
     waiting = kept.with_suffix(".tmp")
     shape = (len(found), preparing.size, preparing.size)
     pixels = np.lib.format.open_memmap(waiting, "w+", np.uint8, shape)
-    preparing.tell(0, len(found))
+    preparing.on_progress(0, len(found))
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for start in range(0, len(found), GROUP):
             group = found[start : start + GROUP]
             made = pool.map(lambda each: _read(each.path, preparing.size), group)
             pixels[start : start + len(group)] = np.stack(list(made))
-            preparing.tell(start + len(group), len(found))
+            preparing.on_progress(start + len(group), len(found))
     pixels.flush()
     os.replace(waiting, kept)
 

@@ -34,7 +34,7 @@ def write_page(config: Config, data: DataSet, measures: dict[str, float], folder
     figures = "".join(_figure(folder / name, text, config.latent_dim) for name, text in CAPTIONS.items())
     digits = f"{len(data.x_train[: config.limit]):,} training and {len(data.x_test):,} test images"
     settings = {name: value for name, value in config.model_dump(exclude={"data"}).items() if value is not None}
-    page = f"""<!doctype html>
+    document = f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>digit-vae: {escape(config.preset)} on {escape(data.name)}</title><style>{STYLE}</style></head><body>
 <h1>{escape(config.preset)} on {escape(data.name)}</h1>
@@ -45,7 +45,7 @@ def write_page(config: Config, data: DataSet, measures: dict[str, float], folder
 <h2>Configuration</h2>{_table({name: str(value) for name, value in settings.items()})}
 </body></html>
 """
-    (folder / "report.html").write_text(page)
+    (folder / "report.html").write_text(document)
 
 
 def _figure(picture: Path, caption: str, latent_dim: int) -> str:

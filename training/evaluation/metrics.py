@@ -25,7 +25,7 @@ def evaluate(
     data: DataSet,
     seed: int,
     limit: int | None = None,
-    tell: Callable[[float], None] = lambda share: None,
+    on_progress: Callable[[float], None] = lambda share: None,
 ) -> dict[str, float]:
     """The measures of a model on the test images; docs/training.md defines each.
 
@@ -34,7 +34,7 @@ def evaluate(
         data: its data.
         seed: of every draw.
         limit: training images that the neighbours are looked for among; those it was trained on.
-        tell: told the share of the work done, 0 to 1.
+        on_progress: told the share of the work done, 0 to 1.
     """
     losses = compile_losses(model, data.x_test)
     draws = [losses(seed, seeds.EVALUATION, draw) for draw in range(DRAWS)]
@@ -46,7 +46,7 @@ def evaluate(
         "test_xent_std": float(np.std([draw.xent for draw in draws])),
         "test_kl": _mean([draw.kl for draw in draws]),
         "draws": float(DRAWS),
-        "nll": importance_weighted_nll(model, data.x_test, seed, tell),
+        "nll": importance_weighted_nll(model, data.x_test, seed, on_progress),
         "nll_samples": float(SAMPLES),
         "active_units": float((z_test.var(0) > ACTIVE).sum()),
         "reconstruction_mse": _squared_error(model, data.x_test),
@@ -69,7 +69,7 @@ def reconstructions(model: Autoencoder, images: ByteArray) -> FloatArray:
 
 
 def importance_weighted_nll(
-    model: Autoencoder, images: ByteArray, seed: int, tell: Callable[[float], None] = lambda share: None
+    model: Autoencoder, images: ByteArray, seed: int, on_progress: Callable[[float], None] = lambda share: None
 ) -> float:
     """An upper bound of the negative log-likelihood, nats per image, from `SAMPLES` draws of z per image.
 
@@ -84,7 +84,7 @@ def importance_weighted_nll(
         batch = tf.constant(images[start : start + chunk])
         draw = seeds.of_draw(seed, seeds.IMPORTANCE, 0, start)
         total += float(tf.reduce_sum(bound(model, to_pixels(batch), draw)))
-        tell(min(1.0, (start + chunk) / len(images)))
+        on_progress(min(1.0, (start + chunk) / len(images)))
     return -total / len(images)
 
 

@@ -15,7 +15,7 @@ from app.imaging.types import ByteArray, FloatArray
 from training.data.dataset import DataSet
 from training.evaluation.metrics import posterior_means, reconstructions
 from training.loop.history import Epoch, write_table
-from training.loop.train import Trained
+from training.loop.train import TrainingResult
 from training.model.autoencoder import Autoencoder
 
 SIDE = 15
@@ -57,7 +57,7 @@ def plane_of(z_mean: FloatArray) -> Plane | None:
     return Plane(origin, directions.astype(np.float32), names)
 
 
-def write_report(trained: Trained, data: DataSet, folder: Path) -> None:
+def write_report(trained: TrainingResult, data: DataSet, folder: Path) -> None:
     """Write history.csv, latents.npz and the pictures.
 
     Args:

@@ -17,14 +17,17 @@ from training.evaluation.metrics import evaluate
 from training.evaluation.report import write_report
 from training.export import savedmodel
 from training.export.publish import REPORT, publish
-from training.loop.train import Trained
+from training.loop.train import TrainingResult
 
 PARTS = ("measuring", "exporting", "reporting")
 PROBES = 32  # test images that the export is compared on
 
 
 def export(
-    trained: Trained, data: DataSet, store: Path, tell: Callable[[str, float], None] = lambda part, share: None
+    trained: TrainingResult,
+    data: DataSet,
+    store: Path,
+    on_progress: Callable[[str, float], None] = lambda part, share: None,
 ) -> Manifest:
     """Publish a trained model.
 
@@ -32,7 +35,7 @@ def export(
         trained: the run.
         data: what it was trained on.
         store: the model store.
-        tell: told the part of the work that is under way, one of `PARTS`, and the share of it that is done, 0 to 1.
+        on_progress: called with the part of the work under way, one of `PARTS`, and the share of it done, 0 to 1.
 
     Returns:
         The manifest of the new version.
@@ -43,14 +46,14 @@ def export(
     """
     config = trained.config
     measuring, exporting, reporting = PARTS
-    measures = evaluate(trained.model, data, config.seed, config.limit, functools.partial(tell, measuring))
+    measures = evaluate(trained.model, data, config.seed, config.limit, functools.partial(on_progress, measuring))
     manifests: list[Manifest] = []
 
     def stage(folder: Path) -> None:
-        tell(exporting, 0.0)
+        on_progress(exporting, 0.0)
         savedmodel.save(trained.model, data.image_shape, config.latent_dim, folder)
         savedmodel.compare(trained.model, np.float32(1 / 255) * data.x_test[:PROBES], folder)
-        tell(reporting, 0.0)
+        on_progress(reporting, 0.0)
         write_report(trained, data, folder / REPORT)
         write_page(config, data, measures, folder / REPORT)
 
@@ -63,7 +66,7 @@ def export(
 
 
 def _manifest(
-    trained: Trained, data: DataSet, measures: dict[str, float], version: int, files: list[StoredFile]
+    trained: TrainingResult, data: DataSet, measures: dict[str, float], version: int, files: list[StoredFile]
 ) -> Manifest:
     return Manifest(
         version=version,

@@ -39,7 +39,7 @@ class Succession:
         except StoreError as exc:
             return cls(path, None, False, exc.detail)
 
-    def foretold(self, version: int) -> list[str]:
+    def preview(self, version: int) -> list[str]:
         """What publishing this version will change."""
         will = f"version {version} will be published in {self.store}"
         if self.trouble:
@@ -50,7 +50,7 @@ class Succession:
             return [will, f"version {self.served.version} is pinned there and stays served"]
         return [will, f"it will be served in place of version {self.served.version}; --store DIR keeps it apart"]
 
-    def told(self, new: Manifest) -> list[str]:
+    def summary(self, new: Manifest) -> list[str]:
         """What publishing has changed: what is served, how it compares, and the command that goes back."""
         if self.trouble:
             return [f"services of this store cannot choose a version: {self.trouble}"]

@@ -41,8 +41,8 @@ class StateFile:
     @classmethod
     def of(cls, config: Config, data: DataSet, folder: Path) -> StateFile:
         """The file of this very run: another configuration, or other data, has another name."""
-        told = config.model_dump_json(exclude={"data"}) + data.record.sha256
-        return cls(folder / f"{config.preset}-{hashlib.sha256(told.encode()).hexdigest()[:16]}.npz")
+        identity = config.model_dump_json(exclude={"data"}) + data.record.sha256
+        return cls(folder / f"{config.preset}-{hashlib.sha256(identity.encode()).hexdigest()[:16]}.npz")
 
     def save(self, position: Position, arrays: Arrays) -> None:
         """Keep a state instead of the one before.

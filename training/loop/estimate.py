@@ -27,7 +27,7 @@ class Estimate:
         self._at = (parts[0], 0.0)
         self._since = self._began
 
-    def told(self, part: str, share: float) -> None:
+    def update(self, part: str, share: float) -> None:
         """A share of a part is done, 0 to 1."""
         now = self._clock()
         self._at, self._since = (part, share), now

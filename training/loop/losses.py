@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from app.imaging.types import ByteArray
 from training import seeds
-from training.model.autoencoder import Autoencoder, parts, to_pixels
+from training.model.autoencoder import Autoencoder, elbo_terms, to_pixels
 
 
 class Losses(NamedTuple):
@@ -41,7 +41,7 @@ def compile_losses(model: Autoencoder, images: ByteArray, chunk: int = 1000) -> 
 
     @tf.function(reduce_retracing=True, autograph=False)
     def sums(batch: Any, seed: Any) -> Any:
-        xent, kl = parts(model, to_pixels(batch), seed)
+        xent, kl = elbo_terms(model, to_pixels(batch), seed)
         return tf.stack([tf.reduce_sum(xent), tf.reduce_sum(kl)])
 
     def losses(seed: int, purpose: int, draw: int) -> Losses:

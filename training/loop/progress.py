@@ -33,7 +33,7 @@ def training(console: Console, epochs: int) -> Iterator[Callable[[Stand], None]]
     bar = _bar(console, TimeRemainingColumn())
     task: TaskID | None = None
 
-    def tell(stand: Stand) -> None:
+    def on_progress(stand: Stand) -> None:
         nonlocal task
         if task is None:
             console.print(HEAD)
@@ -46,7 +46,7 @@ def training(console: Console, epochs: int) -> Iterator[Callable[[Stand], None]]
             console.print(line(stand.finished, epochs))
 
     with bar:
-        yield tell
+        yield on_progress
 
 
 @contextmanager
@@ -54,12 +54,12 @@ def counting(console: Console, what: str, unit: str) -> Iterator[Callable[[int, 
     """A function to tell (done, of) to; there is a bar from the first time that it is told."""
     bar = _bar(console, TimeRemainingColumn())
 
-    def tell(done: int, of: int) -> None:
+    def on_progress(done: int, of: int) -> None:
         task = bar.task_ids[0] if bar.task_ids else bar.add_task(what, total=of, more="", unit=unit)
         bar.update(task, completed=done)
 
     with bar:
-        yield tell
+        yield on_progress
 
 
 @contextmanager
@@ -69,12 +69,12 @@ def estimating(console: Console, *parts: str) -> Iterator[Callable[[str, float],
     bar = _bar(console, _Left(estimate))
     task = bar.add_task(parts[0], total=100, more="", unit="%")
 
-    def tell(part: str, share: float) -> None:
-        estimate.told(part, share)
+    def on_progress(part: str, share: float) -> None:
+        estimate.update(part, share)
         bar.update(task, description=part, completed=round(100 * estimate.done()))
 
     with bar:
-        yield tell
+        yield on_progress
 
 
 class _Left(ProgressColumn):

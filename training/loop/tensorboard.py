@@ -28,7 +28,7 @@ def logging(folder: Path | None) -> Iterator[Callable[[Progress], None]]:
     except (OSError, tf.errors.OpError) as exc:
         raise TrainingError(f"TensorBoard's logs cannot be written to {folder}.") from exc
 
-    def tell(progress: Progress) -> None:
+    def on_progress(progress: Progress) -> None:
         if row := progress.finished:
             for writer, losses in ((train, row.train), (test, row.validation)):
                 with writer.as_default(row.epoch):
@@ -36,6 +36,6 @@ def logging(folder: Path | None) -> Iterator[Callable[[Progress], None]]:
                         tf.summary.scalar(f"nats per image/{name}", value)
                 writer.flush()
 
-    yield tell
+    yield on_progress
     train.close()
     test.close()

@@ -40,7 +40,7 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainingResult:
     """A finished run."""
 
     config: Config
@@ -49,7 +49,7 @@ class Trained:
 
 
 @dataclass(frozen=True)
-class Keeping:
+class Checkpointing:
     """How a run is kept safe."""
 
     file: StateFile
@@ -60,16 +60,16 @@ class Keeping:
 def train(
     config: Config,
     data: DataSet,
-    tell: Callable[[Progress], None] = lambda progress: None,
-    keeping: Keeping | None = None,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+    keeping: Checkpointing | None = None,
     devices: Devices | None = None,
-) -> Trained:
+) -> TrainingResult:
     """Train from fresh weights, or from a saved state.
 
     Args:
         config: the run; `limit` is applied here.
         data: validation uses all of its test images and never changes the weights.
-        tell: called before the first step and after every stretch of steps; an exception from it ends the run.
+        on_progress: called before the first step and after every stretch of steps; an exception from it ends the run.
         keeping: where and how often the state is saved; never by default. With several hosts the chief saves it and
             all go on from it.
         devices: where it runs; by default on the one device that TensorFlow chooses.
@@ -83,14 +83,14 @@ def train(
     devices = devices or Devices()
     devices.check(config.batch_size)
     with devices.watched():
-        run = _Run(config, data, tell, keeping, devices)
+        run = _Run(config, data, on_progress, keeping, devices)
         run.resume()
-        run.agree()
+        run.check_hosts_agree()
         run.begin()
         while run.position.epoch < config.epochs:
-            run.stretch()
+            run.run_chunk()
     run.save()  # a publish that fails afterwards can be tried again without training again
-    return Trained(config, run.result(), run.position.history)
+    return TrainingResult(config, run.result(), run.position.history)
 
 
 class _Run:
@@ -98,8 +98,8 @@ class _Run:
         self,
         config: Config,
         data: DataSet,
-        tell: Callable[[Progress], None],
-        keeping: Keeping | None,
+        on_progress: Callable[[Progress], None],
+        keeping: Checkpointing | None,
         devices: Devices,
     ) -> None:
         self.config = config
@@ -109,7 +109,7 @@ class _Run:
         self.per_epoch = len(self.images) // config.batch_size
         if not self.per_epoch:
             raise DataError(f"{len(self.images)} training images do not fill a batch of {config.batch_size}.")
-        self.tell = tell
+        self.on_progress = on_progress
         self.keeping = keeping
         self.position = Position()
         with devices.scope():
@@ -132,11 +132,11 @@ class _Run:
         for variable, array in zip(variables, arrays, strict=True):
             variable.assign(array)
 
-    def agree(self) -> None:
+    def check_hosts_agree(self) -> None:
         """Have all hosts compare what they are about to compute, and from where on."""
         at = self.position
         run = self.config.model_dump_json(exclude={"data"})
-        if self.devices.hosts > 1 and not self.devices.agree(f"{run} {self.data.digests} {at.epoch} {at.batch}"):
+        if self.devices.hosts > 1 and not self.devices.hosts_agree(f"{run} {self.data.digests} {at.epoch} {at.batch}"):
             raise TrainingError(
                 "The hosts are not about to compute the same. Give all of them the same command and data, and, to go "
                 "on with an interrupted run, one folder of --runs that they share."
@@ -146,7 +146,7 @@ class _Run:
         """Tell what is about to be trained, and from which step to which."""
         at = self.position
         running = at.total.over(at.batch) if at.batch else NOTHING
-        self.tell(Progress(self._step(), self._steps(), running, model=self.published))
+        self.on_progress(Progress(self._step(), self._steps(), running, model=self.published))
 
     def _step(self) -> int:
         return self.position.epoch * self.per_epoch + self.position.batch
@@ -163,7 +163,7 @@ class _Run:
             variable.assign(trained.numpy())
         return plain
 
-    def stretch(self) -> None:
+    def run_chunk(self) -> None:
         """Take the next steps, and tell of them."""
         at, size = self.position, self.config.batch_size
         count = min(STRETCH, self.per_epoch - at.batch)
@@ -181,7 +181,7 @@ class _Run:
             self.position = Position(at.epoch, at.batch + count, total, at.history)
         due = time.monotonic() - self.saved_at >= (self.keeping.every_s if self.keeping else math.inf)
         warning = self.save() if due else ""
-        self.tell(Progress(self._step(), self._steps(), running, finished, warning))
+        self.on_progress(Progress(self._step(), self._steps(), running, finished, warning))
 
     def _finish_epoch(self, running: Losses) -> Epoch:
         epoch, history = self.position.epoch, self.position.history

@@ -14,11 +14,11 @@ from typing import Any
 from app.imaging.types import ByteArray
 from training import seeds
 from training.config import Config
-from training.data.augmentation import warp
+from training.data.augmentation import augment
 from training.devices import Devices, Rows
 from training.loop import optimizer
 from training.loop.losses import Losses
-from training.model.autoencoder import Autoencoder, parts, to_pixels
+from training.model.autoencoder import Autoencoder, elbo_terms, to_pixels
 
 
 class Steps:
@@ -136,12 +136,12 @@ class Steps:
             return seeds.of_draw(config.seed, purpose, epoch, number)
 
         with tf.GradientTape(persistent=bool(config.warp)) as tape:
-            losses = parts(model, pixels, seed(seeds.NOISE), config.epsilon_std, rows)
+            losses = elbo_terms(model, pixels, seed(seeds.NOISE), config.epsilon_std, rows)
             xent, kl = (tf.reduce_mean(part) for part in losses)
             loss = xent + kl
             if config.warp:
-                warped = warp(pixels, seed(seeds.WARP), config.warp, rows)
-                extra = parts(model, warped, seed(seeds.WARPED_NOISE), config.epsilon_std, rows)
+                warped = augment(pixels, seed(seeds.WARP), config.warp, rows)
+                extra = elbo_terms(model, warped, seed(seeds.WARPED_NOISE), config.epsilon_std, rows)
                 both = loss + tf.reduce_mean(extra[0] + extra[1])
         if not config.warp:
             return tf.stack([xent, kl]), tape.gradient(loss, self._weights)

@@ -136,7 +136,7 @@ def kl_divergence(z_mean: Tensor, z_log_var: Tensor) -> Tensor:
     return -0.5 * tf.reduce_sum(1 + z_log_var - tf.square(z_mean) - tf.exp(z_log_var), 1)
 
 
-def parts(
+def elbo_terms(
     model: Autoencoder, pixels: Tensor, seed: Tensor, epsilon_std: float = 1.0, rows: Rows | None = None
 ) -> tuple[Tensor, Tensor]:
     """Cross-entropy and KL divergence of images (b, h, w), one draw of z each; (b,) twice. Their sum is the loss."""

@@ -17,12 +17,12 @@ from app.api.schemas import EncodeRequest
 from app.errors import EmptyBody, InvalidImage, InvalidParameter, MalformedBody
 from app.imaging.decode import MEDIA_TYPES, from_base64
 from app.imaging.types import FloatArray
-from app.inference.inputs import Source
+from app.inference.inputs import ImageInput
 
 IMAGE_TYPES = (*MEDIA_TYPES, MULTIPART, JSON, npy.MEDIA_TYPE)
 
 
-async def read_images(request: Request, max_images: int) -> list[Source]:
+async def read_images(request: Request, max_images: int) -> list[ImageInput]:
     """The images of a body of any type that encoding reads, in order.
 
     Raises:
@@ -74,7 +74,7 @@ def _unit_interval(array: npt.NDArray[Any]) -> FloatArray:
     return array.astype(np.float32)
 
 
-def _json_images(body: bytes) -> list[Source]:
+def _json_images(body: bytes) -> list[ImageInput]:
     try:
         wanted = EncodeRequest.model_validate_json(body)
     except ValidationError as exc:
@@ -89,7 +89,7 @@ def _from_rows(rows: list[list[float]]) -> FloatArray:
     return image / np.float32(255) if image.max(initial=0) > 1 else image
 
 
-async def _image_parts(request: Request, max_images: int) -> list[Source]:
+async def _image_parts(request: Request, max_images: int) -> list[ImageInput]:
     _, told = parse_options_header(request.headers["content-type"])
     boundary = told.get(b"boundary")
     # A form whose end is missing would be taken for one with fewer parts.

@@ -1,6 +1,6 @@
 """The encoder and the generator under their names, as both serving protocols address them.
 
-a path's {name} and {version} --model_of--> Model --run--> the service
+a path's {name} and {version} --model_of--> ProtocolModel --run--> the service
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from app.api.protocols.tensors import Array, Shape
 from app.api.requests import served
 from app.errors import InvalidLatent, InvalidParameter, NotFound
 from app.imaging.types import FloatArray
-from app.inference.inputs import Source
+from app.inference.inputs import ImageInput
 from app.inference.service import Service
 from app.models.loaded_model import LoadedModel
 
 Value = Array | list[bytes]
 Outputs = dict[str, FloatArray]  # in the order of the model's outputs
-Gone = Callable[[], bool]  # whether the caller has hung up
+IsDisconnected = Callable[[], bool]  # whether the caller has hung up
 
 
 @dataclass(frozen=True)
-class Model:
+class ProtocolModel:
     """One of the two, in the version that is served."""
 
     name: str
@@ -34,7 +34,7 @@ class Model:
     takes: str  # the name of its input
     shape: Shape  # of that; -1 is the number of rows
     gives: dict[str, Shape]
-    run: Callable[[Service, LoadedModel, Value, Gone], Awaitable[Outputs]]
+    run: Callable[[Service, LoadedModel, Value, IsDisconnected], Awaitable[Outputs]]
 
     def input_of(self, values: Mapping[str, Value]) -> Value:
         """The model's one input among the tensors that a request names.
@@ -59,7 +59,7 @@ class Model:
         raise InvalidParameter(f"{self.takes} must have the shape [{wanted}], n at least 1; got {list(value.shape)}.")
 
 
-def model_of(request: Request) -> Model:
+def model_of(request: Request) -> ProtocolModel:
     """The model that the path names.
 
     Raises:
@@ -76,27 +76,27 @@ def model_of(request: Request) -> Model:
     return model
 
 
-def models(loaded: LoadedModel) -> tuple[Model, Model]:
+def models(loaded: LoadedModel) -> tuple[ProtocolModel, ProtocolModel]:
     """Both."""
     version, engine = loaded.version, loaded.engine
     image, z = (-1, *engine.image_shape), (-1, engine.latent_dim)
     return (
-        Model("encoder", version, "image", image, {"z_mean": z, "z_log_var": z}, _encode),
-        Model("generator", version, "z", z, {"image": image}, _generate),
+        ProtocolModel("encoder", version, "image", image, {"z_mean": z, "z_log_var": z}, _encode),
+        ProtocolModel("generator", version, "z", z, {"image": image}, _generate),
     )
 
 
-async def _encode(service: Service, loaded: LoadedModel, value: Value, gone: Gone) -> Outputs:
+async def _encode(service: Service, loaded: LoadedModel, value: Value, is_disconnected: IsDisconnected) -> Outputs:
     """Picture files are prepared as those of /encode are."""
-    found: list[Source] = [*value] if isinstance(value, list) else [images_from_array(value)]
-    posterior = await service.encode(loaded, found, "auto", "auto", gone)
+    found: list[ImageInput] = [*value] if isinstance(value, list) else [images_from_array(value)]
+    posterior = await service.encode(loaded, found, "auto", "auto", is_disconnected)
     return posterior._asdict()
 
 
-async def _generate(service: Service, loaded: LoadedModel, value: Value, gone: Gone) -> Outputs:
+async def _generate(service: Service, loaded: LoadedModel, value: Value, is_disconnected: IsDisconnected) -> Outputs:
     if isinstance(value, list):
         raise InvalidLatent("z is numbers, not files.")
     if value.dtype.kind != "f":
         raise InvalidLatent("z is FP16, FP32 or FP64.")
     z = latents_from_array(value, loaded.engine.latent_dim)
-    return {"image": await service.generate_unrounded(loaded, z, gone)}
+    return {"image": await service.generate_unrounded(loaded, z, is_disconnected)}

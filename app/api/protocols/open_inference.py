@@ -105,7 +105,7 @@ async def infer(request: Request) -> Response:
     names = oip.wanted(asked, tuple(model.gives))
     found = await model.run(service, served(request), model.input_of(values), hung_up(request.receive))
     outputs = {name: found[name] for name in names}
-    content, length = await service.written(
+    content, length = await service.serialize(
         lambda: oip.write(asked, model.name, model.version, outputs), *outputs.values()
     )
     headers = {"x-model-version": str(model.version)}

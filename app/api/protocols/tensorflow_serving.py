@@ -46,7 +46,7 @@ async def predict(request: Request) -> Response:
     body = await read_decoded_body(request, service.settings.max_body_bytes)
     asked, value = tfs.read(body, model.takes, service.settings.max_images, service.settings.max_json_values)
     outputs = await model.run(service, served(request), model.checked(value), hung_up(request.receive))
-    content = await service.written(lambda: tfs.write(asked, outputs), *outputs.values())
+    content = await service.serialize(lambda: tfs.write(asked, outputs), *outputs.values())
     return Response(content, headers={"x-model-version": str(model.version)}, media_type=JSON)
 
 

@@ -28,7 +28,7 @@ Shape = tuple[int, ...]
 BYTES = "BYTES"
 NUMBERS = {"FP16": "<f2", "FP32": "<f4", "FP64": "<f8", "UINT8": "|u1"}  # datatype: how NumPy calls it
 
-DEEPEST = 8  # lists in lists; NumPy's own bound is 64
+MAX_DEPTH = 8  # lists in lists; NumPy's own bound is 64
 
 PIECE = 2**14  # numbers, which take some three milliseconds to write
 
@@ -48,8 +48,8 @@ def numbers(data: list[Any]) -> npt.NDArray[np.float64]:
         length = len(flat[0])
         if not all(isinstance(each, list) and len(each) == length for each in flat):
             raise MalformedBody("Lists of numbers that lie side by side must have the same length.")
-        if len(shape) == DEEPEST:
-            raise MalformedBody(f"Lists of numbers lie more than {DEEPEST} deep.")
+        if len(shape) == MAX_DEPTH:
+            raise MalformedBody(f"Lists of numbers lie more than {MAX_DEPTH} deep.")
         shape.append(length)
         flat = list(chain.from_iterable(flat))
     try:

@@ -38,7 +38,7 @@ async def generate(request: Request) -> Response:
     z = await read_latents(request, served(request).engine.latent_dim, service.settings.max_rows)
     digits = await service.generate(served(request), z, hung_up(request.receive))
     if kind == PNG:
-        return versioned_response(request, await service.picture_off_loop(digits, sheet.columns, sheet.scale), kind)
+        return versioned_response(request, await service.render_png(digits, sheet.columns, sheet.scale), kind)
     if kind == npy.MEDIA_TYPE:
         return versioned_response(request, npy.dumps(digits), kind)
     return json_response(request, z=to_lists(z), images=to_base64_pngs(digits))

@@ -15,8 +15,8 @@ from app.api.schemas import ManifoldQuery, NoQuery
 from app.errors import NotFound
 
 PNG = "image/png"
-LARGEST_KEPT = 4 * 2**20
-LONGEST_KEPT = 128  # bytes of the query: the same picture can be asked for in endless ways, as n=1, n=01, n=001
+MAX_CACHED_BYTES = 4 * 2**20
+MAX_CACHED_QUERY = 128  # bytes of the query: the same picture can be asked for in endless ways, as n=1, n=01, n=001
 
 router = APIRouter(tags=["pictures"])
 
@@ -46,7 +46,7 @@ async def manifold(request: Request) -> Response:
         request, part, lambda: service.manifold(model, part.n, part.scale, (part.low, part.high), part.axes)
     )
     asked: bytes = request.scope["query_string"]
-    keeps = len(asked) <= LONGEST_KEPT and len(response.body) <= LARGEST_KEPT
+    keeps = len(asked) <= MAX_CACHED_QUERY and len(response.body) <= MAX_CACHED_BYTES
     if request.method == "GET" and response.status_code == 200 and keeps:
         model.answers[asked] = (response.raw_headers, bytes(response.body))
     return response

@@ -35,7 +35,7 @@ async def reconstruct(request: Request) -> Response:
     if kind == PNG:
         pairs = np.stack([result.images, result.reconstruction], 1)  # (n, 2, h, w)
         levels = to_uint8(pairs.reshape(-1, *pairs.shape[2:]))
-        return versioned_response(request, await service.picture_off_loop(levels, 2, options.scale), kind)
+        return versioned_response(request, await service.render_png(levels, 2, options.scale), kind)
     return json_response(
         request,
         z_mean=to_lists(result.posterior.z_mean),

@@ -5,7 +5,7 @@ import struct
 
 import pytest
 
-from app.api.json_limits import MOST_MEMBERS, SHORT, within
+from app.api.json_limits import MAX_MEMBERS, SHORT, within
 from app.errors import JsonTooLarge
 from tests.app.api.test_problems import JSON, check_problem
 
@@ -24,7 +24,7 @@ def test_values_of_every_kind_are_counted(value):
 
 
 def test_members_of_objects_are_bounded_by_themselves():
-    body = json.dumps({f"member {i}": 0 for i in range(MOST_MEMBERS + 1)}).encode()
+    body = json.dumps({f"member {i}": 0 for i in range(MAX_MEMBERS + 1)}).encode()
     with pytest.raises(JsonTooLarge):
         within(body, 10**9)
 

@@ -166,17 +166,17 @@ async def test_no_request_gets_the_answer_of_another(batcher):
 async def test_a_batch_that_hangs_can_be_given_up_and_everybody_hears_of_it():
     model, batcher = Doubling(), Batcher(max_batch=4, max_queue=64)
     model.gate.clear()
-    assert batcher.at_work() is None
+    assert batcher.running_batch() is None
     tasks = [asyncio.create_task(submit(batcher, model, n)) for n in range(3)]
     await asyncio.sleep(0.01)
-    assert batcher.at_work() is batcher.at_work() is not None
-    batcher.give_up(ModelFailing("It hangs."))
+    assert batcher.running_batch() is batcher.running_batch() is not None
+    batcher.abort(ModelFailing("It hangs."))
     assert [type(each) for each in await asyncio.gather(*tasks, return_exceptions=True)] == [ModelFailing] * 3
     with pytest.raises(ModelFailing, match="hangs"):
         await submit(batcher, model, 1)
     model.gate.set()  # it returns after all, and nobody minds
     await batcher.close()
-    assert batcher.at_work() is None
+    assert batcher.running_batch() is None
 
 
 async def test_failures_are_told_and_successes_are_not():

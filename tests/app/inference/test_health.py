@@ -147,6 +147,6 @@ async def test_a_model_that_answers_with_nan_fails_its_probe(settings, monkeypat
     app = create_app(settings, lambda stored, settings: engine)
     async with app.router.lifespan_context(app):
         monkeypatch.setattr(engine, "generate", lambda z: (np.full((len(z), 28, 28), np.nan, np.float32),))
-        monkeypatch.setattr(engine, "render", lambda z: (np.zeros((len(z), 28, 28), np.uint8),))
+        monkeypatch.setattr(engine, "generate_uint8", lambda z: (np.zeros((len(z), 28, 28), np.uint8),))
         with pytest.raises(EngineError, match="not finite"):
             await app.state.service.probe()

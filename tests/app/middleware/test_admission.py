@@ -14,7 +14,7 @@ import pytest
 from app.api.formats import npy
 from app.imaging.png import encode_png
 from app.main import create_app
-from app.middleware.admission import Edge
+from app.middleware.admission import AdmissionLimit
 from app.telemetry.metrics import Metrics
 from tests.support.fakes import FakeEngine
 
@@ -218,7 +218,7 @@ async def test_told_to_stop_it_is_not_ready_first_and_stops_later(settings):
 
 
 async def test_small_batches_run_on_the_loop_and_large_ones_in_the_thread(settings, engine):
-    engine.quick_rows = 2
+    engine.max_inline_batch = 2
     app, client = await application(settings, engine)
     async with app.router.lifespan_context(app), client:
         await client.post("/generate", json=Z)
@@ -257,7 +257,7 @@ async def test_a_fault_of_ours_is_a_problem_without_its_details(settings, engine
         assert (await counts(client))['digit_vae_requests_total{route="/generate",status="500"}'] == "1"
 
 
-async def asked(edge: Edge, path: str = "/generate") -> list[Any]:
+async def asked(edge: AdmissionLimit, path: str = "/generate") -> list[Any]:
     """The messages that a request is answered with."""
     messages: list[Any] = []
 
@@ -288,13 +288,15 @@ def answering(status: int, then: Any = None):
 async def test_an_answer_that_has_begun_is_not_begun_again_at_the_deadline(short):
     slow = answering(200, asyncio.Event())
     cuts = {("POST", "/generate"): slow} if short else {}
-    edge = Edge(slow, cuts, Metrics(["/generate"]), max_requests=4, timeout_s=0.05)
+    edge = AdmissionLimit(slow, cuts, Metrics(["/generate"]), max_requests=4, timeout_s=0.05)
     assert [message["type"] for message in await asked(edge)] == ["http.response.start"]
 
 
 async def test_a_refusal_from_inside_never_raises_the_bound():
     gate = asyncio.Event()
-    edge = Edge(answering(503), {("POST", "/slow"): answering(200, gate)}, Metrics([]), max_requests=2, timeout_s=5)
+    edge = AdmissionLimit(
+        answering(503), {("POST", "/slow"): answering(200, gate)}, Metrics([]), max_requests=2, timeout_s=5
+    )
     await asked(edge)
     under_way = [asyncio.create_task(asked(edge, "/slow")) for _ in range(2)]
     await asyncio.sleep(0.01)

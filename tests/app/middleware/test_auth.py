@@ -16,7 +16,7 @@ from app.api.explorer.routes import assets
 from app.cli import serve
 from app.imaging.png import encode_png
 from app.main import create_app
-from app.middleware.admission import Edge
+from app.middleware.admission import AdmissionLimit
 from app.middleware.auth import ApiKeyAuth, Keyring, is_open
 from app.settings import Settings
 from app.settings.api_keys import new_key
@@ -65,7 +65,7 @@ async def locked(settings, engine):
 
 def test_where_nothing_is_asked_for_the_edge_stands_alone(settings, engine):
     app = create_app(settings, lambda stored, settings: engine)
-    assert type(vars(app)["edge"]) is Edge
+    assert type(vars(app)["edge"]) is AdmissionLimit
 
 
 @pytest.mark.parametrize(("method", "path"), CLOSED)

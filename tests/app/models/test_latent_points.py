@@ -28,12 +28,12 @@ def test_points_without_classes_have_none(tmp_path):
 
 @pytest.mark.parametrize(("n", "d"), [(25_000, 2), (10_000, 64), (3, 500_000)])
 def test_many_points_are_thinned_evenly(n, d, tmp_path, monkeypatch):
-    monkeypatch.setattr(latent_points, "MOST_NUMBERS", 20_000)
+    monkeypatch.setattr(latent_points, "MAX_NUMBERS", 20_000)
     z_mean = np.broadcast_to(np.arange(n)[:, np.newaxis] / 1000, (n, d))
     found = json.loads(latent_points.load(table(tmp_path, z_mean=z_mean, labels=np.arange(n) % 10)))
     kept = np.array(found["z_mean"])[:, 0]
-    assert len(found["labels"]) == len(kept) <= latent_points.MOST_POINTS
-    assert kept.size * d <= latent_points.MOST_NUMBERS or len(kept) == 1
+    assert len(found["labels"]) == len(kept) <= latent_points.MAX_POINTS
+    assert kept.size * d <= latent_points.MAX_NUMBERS or len(kept) == 1
     assert np.ptp(np.diff(kept)) < 1e-6 if len(kept) > 1 else True
 
 

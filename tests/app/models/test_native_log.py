@@ -68,7 +68,7 @@ def test_it_is_written_out_if_the_process_dies(death, code):
 
 def test_as_json_it_is_lines_of_json():
     told = run("""
-from app import logs
+from app.telemetry import logs
 from app.settings import Settings
 logging.getLogger().handlers.clear()
 logs.configure(Settings(log_format="json", log_level="DEBUG"))

@@ -27,20 +27,20 @@ def engine() -> Iterator[SavedModelEngine]:
 
 def test_arrays_of_another_type_or_layout_give_the_same(engine):
     z = np.random.default_rng(0).standard_normal((6, 2))
-    (expected,) = engine.render(z.astype(np.float32))
+    (expected,) = engine.generate_uint8(z.astype(np.float32))
     for same in (z, z.tolist(), np.repeat(z, 2, 0)[::2], np.asfortranarray(z)):
-        (found,) = engine.render(same)
+        (found,) = engine.generate_uint8(same)
         assert np.abs(found.astype(int) - expected).max() <= 1
 
 
 def test_an_array_of_another_shape_is_an_error(engine):
     with pytest.raises(EngineError):
-        engine.render(np.zeros((1, 3), np.float32))
+        engine.generate_uint8(np.zeros((1, 3), np.float32))
 
 
 def test_levels_encode_as_their_255th_part(engine):
     levels = np.random.default_rng(0).integers(0, 256, (5, 28, 28), np.uint8)
-    for found, expected in zip(engine.encode_levels(levels), engine.encode(levels / np.float32(255)), strict=True):
+    for found, expected in zip(engine.encode_uint8(levels), engine.encode(levels / np.float32(255)), strict=True):
         assert np.abs(found - expected).max() < 1e-5
 
 
@@ -49,16 +49,16 @@ def test_a_bare_png_is_read_as_pillow_reads_it(engine, options):
     levels = np.random.default_rng(1).integers(0, 256, (28, 28), np.uint8)
     png = file_of(levels, **options)
     assert is_minimal_png(png, (28, 28))
-    assert np.array_equal(engine.read_png(png), levels)
+    assert np.array_equal(engine.decode_png(png), levels)
     assert np.array_equal(decode_grey(open_picture(encode_png(levels), 784)), levels)
 
 
 def test_a_damaged_png_is_left_to_pillow(engine):
     png = bytearray(file_of(np.random.default_rng(1).integers(0, 256, (28, 28), np.uint8)))
     png[60:80] = bytes(20)
-    assert engine.read_png(bytes(png)) is None
+    assert engine.decode_png(bytes(png)) is None
 
 
 def test_quick_batches_are_found_while_warming_up(engine):
     engine.warm_up()
-    assert engine.quick_rows >= 0
+    assert engine.max_inline_batch >= 0

@@ -25,7 +25,7 @@ from app.settings import Settings
 from tests.support.fakes import FakeEngine
 
 class Faulty(FakeEngine):
-    quick_rows = int(sys.argv[2])
+    max_inline_batch = int(sys.argv[2])
 
     def _note(self, batch):
         if (batch == 13).any():
@@ -40,12 +40,12 @@ uvicorn.run(create_app(Settings(), lambda stored, settings: Faulty()), port=int(
 
 
 @contextmanager
-def faulty_server(store: Path, quick_rows: int = 0, **environment: str):
+def faulty_server(store: Path, max_inline_batch: int = 0, **environment: str):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     process = subprocess.Popen(
-        [sys.executable, "-c", SERVER, str(port), str(quick_rows)],
+        [sys.executable, "-c", SERVER, str(port), str(max_inline_batch)],
         cwd=ROOT,
         env={**os.environ, "VAE_MODEL_STORE": str(store), **environment},
         stderr=subprocess.PIPE,
@@ -95,7 +95,7 @@ def test_a_model_call_that_hangs_answers_those_who_wait_with_503_and_ends_the_pr
 
 
 def test_a_model_call_that_hangs_on_the_event_loop_ends_the_process(store):
-    with faulty_server(store, quick_rows=1, VAE_MODEL_TIMEOUT_S="1") as (process, client):
+    with faulty_server(store, max_inline_batch=1, VAE_MODEL_TIMEOUT_S="1") as (process, client):
         with pytest.raises(httpx.TransportError):
             client.post("/generate", json={"z": [99, 0]})
         assert process.wait(10) == os.EX_SOFTWARE
@@ -104,12 +104,12 @@ def test_a_model_call_that_hangs_on_the_event_loop_ends_the_process(store):
 
 LEAVING = """
 import atexit, logging.handlers, sys
-from app.server.exit import leave
+from app.server.exit import exit_process
 atexit.register(print, "the long way out")
 logging.basicConfig(handlers=[logging.handlers.MemoryHandler(100, target=logging.StreamHandler())])
 logging.warning("the last line")
 sys.stdout.write("printed, not yet flushed")
-leave(int(sys.argv[1]))
+exit_process(int(sys.argv[1]))
 """
 
 
@@ -124,10 +124,10 @@ def test_leaving_skips_the_interpreters_way_out_but_loses_no_words(code):
 
 CLOGGED = """
 import sys
-from app import departure
-departure.LAST_WORDS_S = 1
+from app.server import exit
+exit.LAST_WORDS_S = 1
 sys.stdout.write("one more word")
-departure.leave(0)
+exit.exit_process(0)
 """
 
 

@@ -27,7 +27,7 @@ def answers(monkeypatch):
         return found
 
     monkeypatch.setattr(AtOnce, "answer", noting)
-    monkeypatch.setattr(FakeEngine, "quick_rows", 256)
+    monkeypatch.setattr(FakeEngine, "max_inline_batch", 256)
     return told
 
 

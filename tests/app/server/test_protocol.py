@@ -11,8 +11,8 @@ import socket
 
 import pytest
 
-from app.server.connections import Bounds, Connections, Wait
-from app.server.protocol import MOST_PIPELINED, RESET, BoundedProtocol
+from app.server.connections import Bounds, Connections, ConnectionState
+from app.server.protocol import MAX_PIPELINED, RESET, BoundedProtocol
 from tests.support.live import BODY, GOOD, POST, Caller, bounded, serving
 
 HEAD = b"GET /livez HTTP/1.1\r\nhost: service\r\n"
@@ -158,7 +158,7 @@ async def test_an_idle_connection_is_closed_and_a_busy_one_is_not(settings):
             assert (await busy.answer())[0] == 200
             await asyncio.sleep(0.02)
         assert await idle.ended(0.01)
-        assert len(live.everyone) == 1
+        assert len(live.connections) == 1
 
 
 async def test_the_rest_of_a_refused_body_is_not_waited_for(settings):
@@ -201,9 +201,9 @@ async def test_a_caller_that_does_not_take_its_answer_is_cut_off(settings, rows)
             await asyncio.get_running_loop().sock_sendall(slow, head % len(wanted) + wanted)
             for _ in range(100):
                 await asyncio.sleep(0.03)
-                if not len(live.everyone):
+                if not len(live.connections):
                     break
-            assert len(live.everyone) == 0
+            assert len(live.connections) == 0
             with pytest.raises(ConnectionResetError):
                 await asyncio.wait_for(to_the_end(slow), 3)
         assert await live.works()
@@ -215,19 +215,19 @@ async def test_slow_callers_share_a_bound_on_what_is_unsent(settings):
             self.unsent = unsent
             self.dropped = False
 
-        def waits_for(self):
-            return Wait.READER, self
+        def state(self):
+            return ConnectionState.READER, self
 
-        def expire(self, wait):
+        def time_out(self, wait):
             self.dropped = True
-            everyone.forget(self)
+            connections.forget(self)
 
     bounds = Bounds.of(settings.model_copy(update={"max_unsent_bytes": 100, "header_timeout_s": 0.2}))
-    everyone = Connections(bounds)
+    connections = Connections(bounds)
     readers = []
     for unsent in (60, 30, 50):
         readers.append(Reader(unsent))
-        assert everyone.admit(readers[-1])
+        assert connections.admit(readers[-1])
         await asyncio.sleep(2.5 * bounds.look_s)
     assert [reader.dropped for reader in readers] == [True, False, False]
 
@@ -237,20 +237,20 @@ async def test_a_caller_that_has_gone_does_not_end_the_sweep_over_the_others(set
         unsent = 0
         looks = 0
 
-        def waits_for(self):
+        def state(self):
             self.looks += 1
-            return Wait.HEAD, self
+            return ConnectionState.HEAD, self
 
-        def expire(self, wait):
+        def time_out(self, wait):
             raise OSError(errno.ENOTCONN, "Transport endpoint is not connected")
 
-    everyone = Connections(Bounds.of(settings.model_copy(update={"header_timeout_s": 0.1})))
+    connections = Connections(Bounds.of(settings.model_copy(update={"header_timeout_s": 0.1})))
     gone = [Gone(), Gone()]
-    assert all(everyone.admit(each) for each in gone)
+    assert all(connections.admit(each) for each in gone)
     while min(each.looks for each in gone) < 20:  # it would be expired at each look from about the sixth on
-        await asyncio.sleep(everyone.bounds.look_s)
+        await asyncio.sleep(connections.bounds.look_s)
     for each in gone:
-        everyone.forget(each)
+        connections.forget(each)
 
 
 async def test_a_caller_that_resets_while_it_is_refused_is_let_go(settings):
@@ -258,7 +258,7 @@ async def test_a_caller_that_resets_while_it_is_refused_is_let_go(settings):
         with socket.create_connection(("127.0.0.1", live.port)) as caller:
             caller.sendall(POST + b"transfer-encoding: chunked\r\n\r\n1\r\n{\r\n0\r\n" + b"x: y\r\n" * 300)
             caller.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
-        while len(live.everyone):
+        while len(live.connections):
             await asyncio.sleep(0.02)
         assert await live.works()
 
@@ -281,7 +281,7 @@ async def test_beyond_the_bound_an_idle_connection_makes_room_and_a_busy_one_doe
         assert (status, json.loads(body)["code"], fields["connection"]) == (503, "too-many-connections", "close")
         assert int(fields["retry-after"]) >= 1
         assert await refused.ended()
-        assert len(live.everyone) == 2
+        assert len(live.connections) == 2
         await asyncio.sleep(1)  # the slow heads are closed
         assert await live.works()
 
@@ -297,10 +297,10 @@ async def test_what_is_no_http_is_a_problem(settings, junk):
 async def test_requests_that_wait_on_one_connection_are_bounded(settings):
     async with bounded(settings) as live:
         caller = await live.connect()
-        await caller.send(GOOD * MOST_PIPELINED)
-        for _ in range(MOST_PIPELINED):
+        await caller.send(GOOD * MAX_PIPELINED)
+        for _ in range(MAX_PIPELINED):
             assert (await caller.answer())[0] == 200
-        await caller.send(GOOD * (MOST_PIPELINED + 10))
+        await caller.send(GOOD * (MAX_PIPELINED + 10))
         assert await caller.ended()
 
 
@@ -311,7 +311,7 @@ async def test_many_slow_callers_leave_good_traffic_alone(settings):
             await caller.send(HEAD if i % 2 else POST + b"content-length: 100\r\n\r\n{")
         assert all([await live.works() for _ in range(50)])
         assert [(await caller.answer())[0] for caller in slow] == [408] * 200
-        assert len(live.everyone) == 0
+        assert len(live.connections) == 0
 
 
 async def test_it_can_be_handed_to_a_new_process(settings):

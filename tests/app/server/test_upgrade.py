@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from app.server.protocol import MOST_PIPELINED
+from app.server.protocol import MAX_PIPELINED
 from tests.support.live import BODY, GOOD, POST, bounded
 
 OFFERS = [
@@ -76,9 +76,9 @@ async def test_in_a_pipeline_every_request_has_its_answer_in_order(settings):
 async def test_too_many_of_them_in_one_segment_end_the_connection(settings):
     async with bounded(settings) as live:
         caller = await live.connect()
-        await caller.send(post(OFFERS[0]) * MOST_PIPELINED)
-        assert [(await caller.answer())[0] for _ in range(MOST_PIPELINED)] == [200] * MOST_PIPELINED
-        await caller.send(post(OFFERS[0]) * 10 * MOST_PIPELINED)
+        await caller.send(post(OFFERS[0]) * MAX_PIPELINED)
+        assert [(await caller.answer())[0] for _ in range(MAX_PIPELINED)] == [200] * MAX_PIPELINED
+        await caller.send(post(OFFERS[0]) * 10 * MAX_PIPELINED)
         assert await caller.ended()
         assert await live.works()
 

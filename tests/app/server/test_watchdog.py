@@ -15,12 +15,12 @@ class Told:
         self.reasons: list[str] = []
         self.given_up = threading.Event()
 
-    def give_up(self, reason: str) -> None:
+    def exit_process(self, reason: str) -> None:
         self.reasons.append(reason)
         self.given_up.set()
 
-    def watching(self, at_work, limit_s: float = LIMIT_S) -> Watchdog:
-        return Watchdog(limit_s, at_work, self.unready.set, self.give_up, last_words_s=0.05)
+    def watching(self, running_batch, limit_s: float = LIMIT_S) -> Watchdog:
+        return Watchdog(limit_s, running_batch, self.unready.set, self.exit_process, last_words_s=0.05)
 
 
 async def seconds(told: Told, watchdog: Watchdog, most: float = 5) -> bool:

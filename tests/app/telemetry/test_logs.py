@@ -107,7 +107,7 @@ async def test_the_access_line_is_a_setting_of_its_own(settings, engine, caplog,
 
 
 def test_with_the_access_line_off_the_edge_is_the_outermost_layer(settings, engine):
-    for access_log, outermost in ((None, "Edge"), (True, "AccessLog")):
+    for access_log, outermost in ((None, "AdmissionLimit"), (True, "AccessLog")):
         app = create_app(settings.model_copy(update={"access_log": access_log}), lambda stored, settings: engine)
         assert type(vars(app)["edge"]).__name__ == outermost
 

@@ -34,7 +34,7 @@ def exporter():
 @pytest.fixture
 async def client(settings, engine, exporter):
     """A traced service in this process; it takes small batches on the loop."""
-    engine.quick_rows = 64
+    engine.max_inline_batch = 64
     tracers = TracerProvider(shutdown_on_exit=False)
     tracers.add_span_processor(SimpleSpanProcessor(exporter))
     app = create_app(settings, lambda stored, settings: engine, tracers)
@@ -96,7 +96,7 @@ async def test_the_model_call_of_a_lone_request_is_a_child(client, exporter, pat
 
 
 async def test_requests_of_one_batch_have_a_queue_and_a_model_span_each(client, exporter, engine):
-    engine.quick_rows = 0
+    engine.max_inline_batch = 0
     engine.gate = threading.Event()
     client._transport.app.state.service._batcher.inline_rows = 0  # in the thread, where the gate holds it
     asked = [asyncio.create_task(client.post("/generate", json=Z)) for _ in range(4)]
@@ -188,7 +188,7 @@ print(type(app.edge).__name__, "opentelemetry.sdk.trace" in sys.modules)
 """
 
 
-@pytest.mark.parametrize(("exporter_name", "found"), [("none", "Edge False"), ("console", "Traced True")])
+@pytest.mark.parametrize(("exporter_name", "found"), [("none", "AdmissionLimit False"), ("console", "Traced True")])
 def test_the_sdk_is_imported_only_where_it_is_configured(exporter_name, found):
     environment = {**os.environ, "OTEL_TRACES_EXPORTER": exporter_name}
     done = subprocess.run(
@@ -203,7 +203,7 @@ def test_without_the_sdk_the_service_says_so_and_goes_on():
     done = subprocess.run(
         [sys.executable, "-c", hidden], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
     )
-    assert done.stdout.strip() == "Edge False"
+    assert done.stdout.strip() == "AdmissionLimit False"
     assert "digit-vae[otel]" in done.stderr
 
 

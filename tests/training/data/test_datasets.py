@@ -136,7 +136,9 @@ def test_pictures_without_classes_make_a_set_without_labels_of_any_size(tmp_path
 def test_prepared_pictures_stay_on_disk_and_are_made_once(tmp_path, digit):
     draw_pictures(tmp_path / "mine", digit)
     told = []
-    first, second = (load_folder(tmp_path / "mine", tell=lambda done, of: told.append((done, of))) for _ in range(2))
+    first, second = (
+        load_folder(tmp_path / "mine", on_progress=lambda done, of: told.append((done, of))) for _ in range(2)
+    )
     assert told == [(0, 10), (10, 10)]
     assert isinstance(first.x_train.base, np.memmap) or isinstance(first.x_train, np.memmap)
     assert first.record == second.record

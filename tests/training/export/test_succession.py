@@ -32,7 +32,7 @@ def publish_measured(store: Path, loss: float, images: str = "a", data: str = "m
 def replaced(store: Path, loss: float, images: str = "a") -> str:
     """What is said after one more publish."""
     before = Succession.of(store)
-    return "\n".join(before.told(publish_measured(store, loss, images, "mnist" if images == "a" else "mine")))
+    return "\n".join(before.summary(publish_measured(store, loss, images, "mnist" if images == "a" else "mine")))
 
 
 @pytest.fixture
@@ -43,14 +43,14 @@ def place(tmp_path, monkeypatch):
 
 
 def test_before_training_it_is_said_what_will_be_served(place):
-    assert Succession.of(place).foretold(next_version(place)) == ["version 1 will be published in model_store"]
+    assert Succession.of(place).preview(next_version(place)) == ["version 1 will be published in model_store"]
     publish_fake(place)
-    assert Succession.of(place).foretold(next_version(place)) == [
+    assert Succession.of(place).preview(next_version(place)) == [
         "version 2 will be published in model_store",
         "it will be served in place of version 1; --store DIR keeps it apart",
     ]
     main(["models", "pin", "1", "--in-store"])
-    assert Succession.of(place).foretold(2)[1] == "version 1 is pinned there and stays served"
+    assert Succession.of(place).preview(2)[1] == "version 1 is pinned there and stays served"
 
 
 def test_a_worse_version_is_named_with_both_numbers(place):
@@ -107,11 +107,11 @@ def test_a_first_version_elsewhere_is_said_how_to_serve(place):
 def test_a_pin_that_nobody_can_follow_is_told(place):
     publish_measured(place, 130.97)
     (place / "pin").write_text("7\n")
-    assert "Version 7 is not in model_store" in "\n".join(Succession.of(place).foretold(2))
+    assert "Version 7 is not in model_store" in "\n".join(Succession.of(place).preview(2))
     assert "Version 7 is not in model_store" in replaced(place, 161.3)
 
 
 def test_every_line_fits_where_the_path_does(place):
     publish_measured(place, 130.97)
-    lines = [*Succession.of(place).foretold(2), *replaced(place, 161.3).splitlines()]
+    lines = [*Succession.of(place).preview(2), *replaced(place, 161.3).splitlines()]
     assert all(len(line) <= 80 for line in lines if "digit-vae" not in line)

@@ -108,23 +108,23 @@ CONFIG = Config(
 def test_any_stretch_can_be_the_last_before_a_resume(digits, tmp_path, monkeypatch, stops):
     from training.loop import train as module
     from training.loop.checkpoint import StateFile
-    from training.loop.train import Keeping, train
+    from training.loop.train import Checkpointing, train
 
     monkeypatch.setattr(module, "STRETCH", 7)
     whole = train(CONFIG, digits)
     file = StateFile.of(CONFIG, digits, tmp_path)
 
     def stop_at(step):
-        def tell(progress):
+        def on_progress(progress):
             if progress.step == step:
                 raise KeyboardInterrupt
 
-        return tell
+        return on_progress
 
     for step in stops:
         with pytest.raises(KeyboardInterrupt):
-            train(CONFIG, digits, stop_at(step), Keeping(file, 0.0, resume=step > 7))
-    resumed = train(CONFIG, digits, keeping=Keeping(file, 0.0, resume=True))
+            train(CONFIG, digits, stop_at(step), Checkpointing(file, 0.0, resume=step > 7))
+    resumed = train(CONFIG, digits, keeping=Checkpointing(file, 0.0, resume=True))
     pairs = zip(whole.model.trainable_variables, resumed.model.trainable_variables, strict=True)
     assert all(np.array_equal(a.numpy(), b.numpy()) for a, b in pairs)
     assert [(row.train, row.validation) for row in whole.history] == [
@@ -134,10 +134,10 @@ def test_any_stretch_can_be_the_last_before_a_resume(digits, tmp_path, monkeypat
 
 def test_a_state_that_cannot_be_saved_is_a_warning_and_keeps_the_one_before(digits, tmp_path, monkeypatch):
     from training.loop.checkpoint import StateFile
-    from training.loop.train import Keeping, train
+    from training.loop.train import Checkpointing, train
 
     file, warnings = StateFile.of(CONFIG, digits, tmp_path), []
-    train(CONFIG, digits, keeping=Keeping(file, 0.0))
+    train(CONFIG, digits, keeping=Checkpointing(file, 0.0))
     before = file.path.read_bytes()
 
     def full(*arguments):
@@ -145,7 +145,12 @@ def test_a_state_that_cannot_be_saved_is_a_warning_and_keeps_the_one_before(digi
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
-        train(CONFIG, digits, lambda progress: warnings.append((progress.step, progress.warning)), Keeping(file, 0.0))
+        train(
+            CONFIG,
+            digits,
+            lambda progress: warnings.append((progress.step, progress.warning)),
+            Checkpointing(file, 0.0),
+        )
     assert warnings.pop(0) == (0, "")  # before the first step
     assert len(warnings) == 2
     assert all("No space left" in warning for _, warning in warnings)
@@ -155,12 +160,12 @@ def test_a_state_that_cannot_be_saved_is_a_warning_and_keeps_the_one_before(digi
 
 def test_a_damaged_state_is_an_error_that_says_what_to_do(digits, tmp_path):
     from training.loop.checkpoint import StateFile
-    from training.loop.train import Keeping, train
+    from training.loop.train import Checkpointing, train
 
     file = StateFile.of(CONFIG, digits, tmp_path)
     file.path.write_bytes(b"PK\x03\x04 not much of a state")
     with pytest.raises(StateError, match="Remove it"):
-        train(CONFIG, digits, keeping=Keeping(file, 60.0, resume=True))
+        train(CONFIG, digits, keeping=Checkpointing(file, 60.0, resume=True))
 
 
 def test_another_configuration_or_other_data_have_another_state(digits, tmp_path):

@@ -20,7 +20,7 @@ from training.loop.history import Epoch
 from training.loop.losses import Losses
 from training.loop.progress import line, say
 from training.loop.train import Progress
-from training.run import told
+from training.run import summarize
 
 LOSSES = Losses(160.57, 155.32, 5.25)
 FILES = [StoredFile(path=f"{part}/2/saved_model.pb", size=0, sha256="0" * 64) for part in ("encoder", "generator")]
@@ -40,10 +40,10 @@ def shown(console: Console) -> list[str]:
 @pytest.mark.parametrize("width", [80, 100])
 def test_the_bar_of_steps_has_its_total_before_the_first_step_and_fits(width):
     console = terminal(width)
-    with progress.training(console, 20) as tell:
+    with progress.training(console, 20) as on_progress:
         for step in (0, 1000, 123_456):
-            tell(Progress(step, 123_456, LOSSES if step else Losses(0, 0, 0)))
-        tell(Progress(123_456, 123_456, LOSSES, Epoch(20, LOSSES, LOSSES, 0.35)))
+            on_progress(Progress(step, 123_456, LOSSES if step else Losses(0, 0, 0)))
+        on_progress(Progress(123_456, 123_456, LOSSES, Epoch(20, LOSSES, LOSSES, 0.35)))
     lines = shown(console)
     assert "0/123,456 steps" in lines[1]
     assert any("123,456/123,456 steps" in each and "loss 160.57" in each for each in lines)
@@ -52,8 +52,8 @@ def test_the_bar_of_steps_has_its_total_before_the_first_step_and_fits(width):
 
 def test_a_run_that_goes_on_begins_where_it_stood():
     console = terminal()
-    with progress.training(console, 20) as tell:
-        tell(Progress(500, 1000, LOSSES))
+    with progress.training(console, 20) as on_progress:
+        on_progress(Progress(500, 1000, LOSSES))
     assert "500/1,000 steps" in shown(console)[1]
 
 
@@ -82,11 +82,11 @@ def test_pictures_are_counted_from_the_start_and_other_data_have_no_bar(tmp_path
 
 def test_parts_are_named_and_nothing_is_promised_at_first():
     console = terminal()
-    with progress.estimating(console, *PARTS) as tell:
-        tell("measuring", 0.5)
-        tell("measuring", 1.0)
-        tell("exporting", 0.0)
-        tell("reporting", 0.0)
+    with progress.estimating(console, *PARTS) as on_progress:
+        on_progress("measuring", 0.5)
+        on_progress("measuring", 1.0)
+        on_progress("exporting", 0.0)
+        on_progress("reporting", 0.0)
     lines = shown(console)
     assert "0/100 %" in lines[0]
     assert "-:--:--" in lines[0]
@@ -97,9 +97,9 @@ def test_parts_are_named_and_nothing_is_promised_at_first():
 
 def test_without_a_terminal_there_are_lines_and_no_bars():
     console = Console(file=io.StringIO(), soft_wrap=True)
-    with progress.training(console, 2) as tell:
-        tell(Progress(0, 2, Losses(0, 0, 0)))
-        tell(Progress(1, 2, LOSSES, Epoch(1, LOSSES, LOSSES, 1.0), "The disk is full."))
+    with progress.training(console, 2) as on_progress:
+        on_progress(Progress(0, 2, Losses(0, 0, 0)))
+        on_progress(Progress(1, 2, LOSSES, Epoch(1, LOSSES, LOSSES, 1.0), "The disk is full."))
     assert shown(console) == [progress.HEAD, "warning: The disk is full.", line(Epoch(1, LOSSES, LOSSES, 1.0), 2)]
 
 
@@ -116,7 +116,7 @@ def test_a_text_is_broken_between_words_and_a_path_is_not():
 def test_what_was_published_is_told_in_lines_that_fit():
     measures = {"test_loss": 161.3, "test_xent": 155.2, "test_kl": 6.1, "nll": 158.1, "knn_accuracy": 0.561}
     manifest = fake_manifest(2, FILES).model_copy(update={"measures": measures})
-    lines = told(manifest, Path("model_store"))
+    lines = summarize(manifest, Path("model_store"))
     assert lines == [
         "published version 2 in model_store",
         "test loss 161.30 nats per image = cross-entropy 155.20 + KL 6.10",

@@ -91,9 +91,9 @@ def test_one_step_is_the_step_that_plain_keras_takes(digits, warp_strength):
     import tensorflow as tf
 
     from training import seeds
-    from training.data.augmentation import warp
+    from training.data.augmentation import augment
     from training.loop.train_step import Steps
-    from training.model.autoencoder import build, parts, to_pixels
+    from training.model.autoencoder import build, elbo_terms, to_pixels
 
     config = SMALL.model_copy(update={"warp": warp_strength})
     model, other = build(config, (28, 28)), build(config, (28, 28))
@@ -101,8 +101,10 @@ def test_one_step_is_the_step_that_plain_keras_takes(digits, warp_strength):
 
     pixels = to_pixels(digits.x_train[:20])
     # XLA draws other numbers from a seed than the plain kernel does.
-    lossy = tf.function(lambda p, purpose: sum(map(tf.reduce_mean, parts(other, p, draw(purpose)))), jit_compile=True)
-    warped = tf.function(lambda: warp(pixels, draw(seeds.WARP), 1.0), jit_compile=True)
+    lossy = tf.function(
+        lambda p, purpose: sum(map(tf.reduce_mean, elbo_terms(other, p, draw(purpose)))), jit_compile=True
+    )
+    warped = tf.function(lambda: augment(pixels, draw(seeds.WARP), 1.0), jit_compile=True)
 
     def draw(purpose):
         return seeds.of_draw(config.seed, purpose, 2, 7)
@@ -138,12 +140,12 @@ def test_the_published_weights_are_the_running_mean(digits):
 def test_a_warp_moves_strokes_by_little_and_keeps_the_range(digits):
     import tensorflow as tf
 
-    from training.data.augmentation import warp
+    from training.data.augmentation import augment
     from training.model.autoencoder import to_pixels
 
     pixels = to_pixels(digits.x_train[:50])
-    assert np.allclose(warp(pixels, tf.constant([1, 2]), 0.0), pixels, atol=1e-6)
-    warped = warp(pixels, tf.constant([1, 2]), 1.0).numpy()
+    assert np.allclose(augment(pixels, tf.constant([1, 2]), 0.0), pixels, atol=1e-6)
+    warped = augment(pixels, tf.constant([1, 2]), 1.0).numpy()
     assert 0 <= warped.min() <= warped.max() <= 1
     assert 0.02 < np.abs(warped - pixels).mean() < 0.1
     ratio = warped.sum((1, 2)) / pixels.numpy().sum((1, 2))

@@ -118,6 +118,6 @@ async def test_a_drawing_that_failed_is_begun_anew(client, engine, monkeypatch):
         raise RuntimeError
 
     with monkeypatch.context() as while_broken:
-        while_broken.setattr(engine, "render", broken)
+        while_broken.setattr(engine, "generate_uint8", broken)
         assert (await client.get("/manifold.png?n=3")).status_code == 500
     assert (await client.get("/manifold.png?n=3")).status_code == 200

@@ -24,9 +24,9 @@ from training.export.publish import check_writable, next_version
 from training.export.savedmodel import read_version
 from training.export.succession import Succession
 from training.loop import progress, tensorboard
-from training.loop.checkpoint import StateFile
+from training.loop.checkpoint import Checkpointing, StateFile
 from training.loop.progress import say
-from training.loop.train import Checkpointing, Progress, TrainingResult, train
+from training.loop.train import Progress, TrainingResult, train
 from training.model.autoencoder import summary
 
 

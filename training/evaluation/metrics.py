@@ -11,8 +11,8 @@ import numpy as np
 from app.imaging.types import ByteArray, FloatArray
 from training import seeds
 from training.data.dataset import DataSet
-from training.loop.losses import compile_losses
-from training.model.autoencoder import Autoencoder, cross_entropy, to_pixels
+from training.loop.losses import compile_losses, cross_entropy
+from training.model.autoencoder import Autoencoder, to_pixels
 
 DRAWS = 5
 SAMPLES = 500

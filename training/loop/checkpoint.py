@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import zipfile
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,27 @@ class StateFile:
     def remove(self) -> None:
         """Forget the run."""
         self.path.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True)
+class Checkpointing:
+    """Where and how often the state of a run is saved."""
+
+    file: StateFile
+    every_s: float = 60.0  # seconds between two saves
+    resume: bool = False  # go on from the last state, if there is one
+
+
+def restore(variables: Sequence[Any], arrays: Arrays) -> None:
+    """Assign saved arrays to the weights, their running means and the optimizer's variables, in that order.
+
+    Raises:
+        StateError: the arrays are those of another network.
+    """
+    if [array.shape for array in arrays] != [tuple(variable.shape) for variable in variables]:
+        raise StateError("The saved state is that of another network. Remove it to begin anew.")
+    for variable, array in zip(variables, arrays, strict=True):
+        variable.assign(array)
 
 
 def _to_bytes(position: Position) -> npt.NDArray[np.uint8]:

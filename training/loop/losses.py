@@ -1,4 +1,4 @@
-"""The loss of a variational autoencoder and its two parts, and their means over a data set."""
+"""Compute the loss of a variational autoencoder: cross-entropy, KL divergence, and their means over a data set."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 from app.imaging.types import ByteArray
 from training import seeds
-from training.model.autoencoder import Autoencoder, elbo_terms, to_pixels
+from training.devices import Rows
+from training.model.autoencoder import Autoencoder, Tensor, to_pixels
 
 
 class Losses(NamedTuple):
@@ -27,6 +28,52 @@ class Losses(NamedTuple):
 
 
 NOTHING = Losses(0.0, 0.0, 0.0)
+
+
+def sample(
+    z_mean: Tensor, z_log_var: Tensor, seed: Tensor, epsilon_std: float = 1.0, rows: Rows | None = None
+) -> Tensor:
+    """Z = z_mean + exp(z_log_var / 2) * eps, eps ~ N(0, epsilon_std^2); the same for the same seed.
+
+    Where the images are some rows of a batch, eps is their rows of the whole batch's.
+    """
+    import tensorflow as tf
+
+    shape = (rows.of, z_mean.shape[1]) if rows else tf.shape(z_mean)
+    eps = tf.random.stateless_normal(shape, seed, stddev=epsilon_std)
+    if rows:
+        eps = rows.cut(eps)
+    return z_mean + tf.exp(0.5 * z_log_var) * eps
+
+
+def cross_entropy(images: Tensor, logits: Tensor) -> Tensor:
+    """Binary cross-entropy in nats, summed over the pixels; images (b, p) in [0, 1] and logits (b, p) to (b,).
+
+    The sum is p times the mean that `keras.losses.binary_crossentropy` gives. With real-valued pixels it equals the
+    expectation under pixels drawn from them, so it compares with results on dynamically binarised images.
+    """
+    import tensorflow as tf
+
+    return tf.reduce_sum(tf.nn.softplus(logits) - images * logits, -1)
+
+
+def kl_divergence(z_mean: Tensor, z_log_var: Tensor) -> Tensor:
+    """KL(N(z_mean, exp(z_log_var)) || N(0, I)) in nats; (b, d) twice to (b,). Appendix B of the paper."""
+    import tensorflow as tf
+
+    return -0.5 * tf.reduce_sum(1 + z_log_var - tf.square(z_mean) - tf.exp(z_log_var), 1)
+
+
+def elbo_terms(
+    model: Autoencoder, pixels: Tensor, seed: Tensor, epsilon_std: float = 1.0, rows: Rows | None = None
+) -> tuple[Tensor, Tensor]:
+    """Cross-entropy and KL divergence of images (b, h, w), one draw of z each; (b,) twice. Their sum is the loss."""
+    import tensorflow as tf
+
+    z_mean, z_log_var = model.encoder(pixels)
+    logits = model.logits(sample(z_mean, z_log_var, seed, epsilon_std, rows))
+    flat = tf.reshape(pixels, tf.shape(logits))
+    return cross_entropy(flat, logits), kl_divergence(z_mean, z_log_var)
 
 
 def compile_losses(model: Autoencoder, images: ByteArray, chunk: int = 1000) -> Callable[[int, int, int], Losses]:

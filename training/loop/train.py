@@ -18,7 +18,7 @@ from training.config import Config
 from training.data.dataset import DataSet
 from training.devices import Devices
 from training.errors import DataError, Diverged, StateError, TrainingError
-from training.loop.checkpoint import Position, StateFile
+from training.loop.checkpoint import Checkpointing, Position, restore
 from training.loop.history import Epoch
 from training.loop.losses import NOTHING, Losses, compile_losses
 from training.loop.train_step import Steps
@@ -46,15 +46,6 @@ class TrainingResult:
     config: Config
     model: Autoencoder  # the running mean of the weights, where the configuration asks for one
     history: list[Epoch]
-
-
-@dataclass(frozen=True)
-class Checkpointing:
-    """How a run is kept safe."""
-
-    file: StateFile
-    every_s: float = 60.0  # seconds between two saves
-    resume: bool = False  # go on from the last state, if there is one
 
 
 def train(
@@ -126,11 +117,7 @@ class _Run:
         if not found:
             return
         self.position, arrays = found
-        variables = self.steps.variables
-        if [array.shape for array in arrays] != [tuple(variable.shape) for variable in variables]:
-            raise StateError("The saved state is that of another network. Remove it to begin anew.")
-        for variable, array in zip(variables, arrays, strict=True):
-            variable.assign(array)
+        restore(self.steps.variables, arrays)
 
     def check_hosts_agree(self) -> None:
         """Have all hosts compare what they are about to compute, and from where on."""

@@ -17,8 +17,8 @@ from training.config import Config
 from training.data.augmentation import augment
 from training.devices import Devices, Rows
 from training.loop import optimizer
-from training.loop.losses import Losses
-from training.model.autoencoder import Autoencoder, elbo_terms, to_pixels
+from training.loop.losses import Losses, elbo_terms
+from training.model.autoencoder import Autoencoder, to_pixels
 
 
 class Steps:

@@ -107,8 +107,8 @@ CONFIG = Config(
 @pytest.mark.parametrize("stops", [(7, 20), pytest.param((7, 20, 27, 40), marks=pytest.mark.long)])
 def test_any_stretch_can_be_the_last_before_a_resume(digits, tmp_path, monkeypatch, stops):
     from training.loop import train as module
-    from training.loop.checkpoint import StateFile
-    from training.loop.train import Checkpointing, train
+    from training.loop.checkpoint import Checkpointing, StateFile
+    from training.loop.train import train
 
     monkeypatch.setattr(module, "STRETCH", 7)
     whole = train(CONFIG, digits)
@@ -133,8 +133,8 @@ def test_any_stretch_can_be_the_last_before_a_resume(digits, tmp_path, monkeypat
 
 
 def test_a_state_that_cannot_be_saved_is_a_warning_and_keeps_the_one_before(digits, tmp_path, monkeypatch):
-    from training.loop.checkpoint import StateFile
-    from training.loop.train import Checkpointing, train
+    from training.loop.checkpoint import Checkpointing, StateFile
+    from training.loop.train import train
 
     file, warnings = StateFile.of(CONFIG, digits, tmp_path), []
     train(CONFIG, digits, keeping=Checkpointing(file, 0.0))
@@ -159,8 +159,8 @@ def test_a_state_that_cannot_be_saved_is_a_warning_and_keeps_the_one_before(digi
 
 
 def test_a_damaged_state_is_an_error_that_says_what_to_do(digits, tmp_path):
-    from training.loop.checkpoint import StateFile
-    from training.loop.train import Checkpointing, train
+    from training.loop.checkpoint import Checkpointing, StateFile
+    from training.loop.train import train
 
     file = StateFile.of(CONFIG, digits, tmp_path)
     file.path.write_bytes(b"PK\x03\x04 not much of a state")

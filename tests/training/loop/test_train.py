@@ -73,7 +73,7 @@ def test_the_loss_is_784_times_keras_binary_cross_entropy_plus_the_notebooks_kl(
     import keras
     import tensorflow as tf
 
-    from training.model.autoencoder import cross_entropy, kl_divergence
+    from training.loop.losses import cross_entropy, kl_divergence
 
     rng = np.random.default_rng(0)
     x, logits = rng.random((5, 784), np.float32), rng.normal(0, 2, (5, 784)).astype(np.float32)
@@ -92,8 +92,9 @@ def test_one_step_is_the_step_that_plain_keras_takes(digits, warp_strength):
 
     from training import seeds
     from training.data.augmentation import augment
+    from training.loop.losses import elbo_terms
     from training.loop.train_step import Steps
-    from training.model.autoencoder import build, elbo_terms, to_pixels
+    from training.model.autoencoder import build, to_pixels
 
     config = SMALL.model_copy(update={"warp": warp_strength})
     model, other = build(config, (28, 28)), build(config, (28, 28))

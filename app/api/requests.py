@@ -40,7 +40,7 @@ def hung_up(receive: Receive) -> Callable[[], bool]:
     that asking costs two microseconds and no task.
     """
 
-    def gone() -> bool:
+    def is_disconnected() -> bool:
         step = cast(Coroutine[Any, Any, Message], receive())
         try:
             step.send(None)
@@ -50,7 +50,7 @@ def hung_up(receive: Receive) -> Callable[[], bool]:
             step.close()
         return False
 
-    return gone
+    return is_disconnected
 
 
 def query(request: Request, model: type[M]) -> M:

@@ -15,7 +15,6 @@ import numpy as np
 
 from app.errors import (
     AnswerTooLarge,
-    EngineError,
     InvalidLatent,
     InvalidParameter,
     ModelFailing,
@@ -33,6 +32,7 @@ from app.inference.inputs import ImageInput, ImageLoader
 from app.inference.reconstruction import Reconstruction
 from app.models.engine import Posterior
 from app.models.loaded_model import MANIFOLD_CACHE_BYTES, LoadedModel
+from app.models.probe import check_outputs
 from app.settings import Settings
 
 T = TypeVar("T")
@@ -217,13 +217,10 @@ class Service:
         with self.model as model:  # as a request: it is not freed meanwhile
             engine = model.engine
             levels, z = np.zeros((1, *engine.image_shape), np.uint8), np.zeros((1, engine.latent_dim), np.float32)
-            answers = [
-                await self._batcher.submit(engine.encode_uint8, levels),
-                await self._batcher.submit(engine.generate, z),
-                await self._batcher.submit(engine.generate_uint8, z),
-            ]
-        if not all(np.isfinite(array).all() for answer in answers for array in answer):
-            raise EngineError("The model answers with values that are not finite.")
+            posterior = Posterior(*await self._batcher.submit(engine.encode_uint8, levels))
+            (images,) = await self._batcher.submit(engine.generate, z)
+            (digits,) = await self._batcher.submit(engine.generate_uint8, z)
+        check_outputs(engine, 1, posterior, images, digits)
 
     def can_run_inline(self) -> bool:
         """Whether a single row would be answered here and now."""

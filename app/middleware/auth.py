@@ -1,4 +1,4 @@
-"""Who may call, and how often: stands before the edge where the settings ask for it; otherwise there is nothing.
+"""Who may call, and how often: stands before the inner where the settings ask for it; otherwise there is nothing.
 
 uvicorn -> CORS -> ApiKeyAuth (key, rate) -> AdmissionLimit -> ...
 
@@ -45,20 +45,20 @@ def is_open(path: str, more: Collection[str] = ()) -> bool:
     return path in PROBES or path in more or (path.startswith("/v2/models/") and path.endswith("/ready"))
 
 
-def add_auth(edge: ASGIApp, settings: Settings, metrics: Metrics, open_paths: Collection[str]) -> ASGIApp:
-    """The edge behind what the settings ask for: the edge itself where they ask for nothing.
+def add_auth(inner: ASGIApp, settings: Settings, metrics: Metrics, open_paths: Collection[str]) -> ASGIApp:
+    """The inner behind what the settings ask for: the inner itself where they ask for nothing.
 
     Args:
-        edge: what answers those who may call.
+        inner: what answers those who may call.
         settings: `all_keys`, `rate_limit`, `rate_burst` and `cors_origins` are looked at.
         metrics: where refusals are counted.
         open_paths: what needs no key and is not limited, besides the probes.
     """
-    app = edge
+    app = inner
     if settings.all_keys or settings.rate_limit:
         keyring = Keyring(settings.all_keys) if settings.all_keys else None
         limit = RateLimit(settings.rate_limit, settings.rate_burst) if settings.rate_limit else None
-        app = ApiKeyAuth(edge, keyring, limit, metrics, open_paths)
+        app = ApiKeyAuth(inner, keyring, limit, metrics, open_paths)
         names = sorted({key.name for key in settings.all_keys})
         log.info("keys: %s; limit for each caller: %s", ", ".join(names) or "none", settings.rate_limit or "none")
     return add_cors(app, settings.cors_origins) if settings.cors_origins else app

@@ -21,11 +21,11 @@ MIN_ROWS = 256  # for a thread: fewer are computed before it wakes
 
 
 class ParallelEngine:
-    """As an Engine, and an Engine itself.
+    """An Engine that computes the parts of a large batch in several threads.
 
     Args:
-        engine: its calls may come from several threads at once.
-        threads: that share a call, the caller's among them.
+        engine: computes the parts; its calls are thread-safe, as every Engine's.
+        threads: the number of threads for one call, including the caller's.
     """
 
     def __init__(self, engine: Engine, threads: int) -> None:
@@ -40,26 +40,26 @@ class ParallelEngine:
 
     def encode(self, images: FloatArray) -> Posterior:
         """See Engine."""
-        return Posterior(*self._spread(self._engine.encode, images))
+        return Posterior(*self._split(self._engine.encode, images))
 
     def encode_uint8(self, levels: ByteArray) -> Posterior:
         """See Engine."""
-        return Posterior(*self._spread(self._engine.encode_uint8, levels))
+        return Posterior(*self._split(self._engine.encode_uint8, levels))
 
     def generate(self, z: FloatArray) -> tuple[FloatArray]:
         """See Engine."""
-        return self._spread(self._engine.generate, z)
+        return self._split(self._engine.generate, z)
 
     def generate_uint8(self, z: FloatArray) -> tuple[ByteArray]:
         """See Engine."""
-        return self._spread(self._engine.generate_uint8, z)
+        return self._split(self._engine.generate_uint8, z)
 
     def close(self) -> None:
         """See Engine."""
         self._others.shutdown()
         self._engine.close()
 
-    def _spread(self, call: Callable[[Any], Outputs], rows: Any) -> Outputs:
+    def _split(self, call: Callable[[Any], Outputs], rows: Any) -> Outputs:
         threads = min(self._threads, len(rows) // MIN_ROWS)
         if threads < 2:
             return call(rows)

@@ -1,4 +1,4 @@
-"""Check that a loaded version works, before it serves."""
+"""Check that a version computes what it promises: before it serves, and again after a call has failed."""
 
 from __future__ import annotations
 
@@ -6,33 +6,48 @@ import numpy as np
 
 from app.errors import EngineError
 from app.imaging.types import ByteArray, FloatArray
-from app.models.engine import Engine
+from app.models.engine import Engine, Posterior
 
 PROBES = 8
 
 
 def probe(engine: Engine) -> None:
-    """Have an engine answer a few images and points of the prior.
+    """Call an engine on random images and on samples from the prior.
 
     Raises:
-        EngineError: it fails, or answers with other shapes than it promises, or with numbers that are no answer.
+        EngineError: a call fails, or its output is not what `check_outputs` accepts.
     """
     random = np.random.default_rng(0)
     images = random.random((PROBES, *engine.image_shape), np.float32)
     z = random.standard_normal((PROBES, engine.latent_dim), np.float32)
-    of_latents, of_images = (PROBES, engine.latent_dim), (PROBES, *engine.image_shape)
-    z_mean, z_log_var = engine.encode(images)
     (generated,), (levels,) = engine.generate(z), engine.generate_uint8(z)
-    answers: tuple[tuple[str, FloatArray | ByteArray, tuple[int, ...]], ...] = (
-        ("z_mean", z_mean, of_latents),
-        ("z_log_var", z_log_var, of_latents),
-        ("image", generated, of_images),
-        ("rendered image", levels, of_images),
+    check_outputs(engine, PROBES, engine.encode(images), generated, levels)
+
+
+def check_outputs(engine: Engine, n: int, posterior: Posterior, images: FloatArray, levels: ByteArray) -> None:
+    """Check the outputs of an engine's calls on n rows.
+
+    Args:
+        engine: promises the shapes.
+        n: rows of each output.
+        posterior: of `encode` or `encode_uint8`.
+        images: of `generate`.
+        levels: of `generate_uint8`.
+
+    Raises:
+        EngineError: a shape differs from the promised one, a number is not finite, or a pixel is outside of 0 .. 1.
+    """
+    of_latents, of_images = (n, engine.latent_dim), (n, *engine.image_shape)
+    outputs: tuple[tuple[str, FloatArray | ByteArray, tuple[int, ...]], ...] = (
+        ("z_mean", posterior.z_mean, of_latents),
+        ("z_log_var", posterior.z_log_var, of_latents),
+        ("image", images, of_images),
+        ("image in grey levels", levels, of_images),
     )
-    for name, array, shape in answers:
+    for name, array, shape in outputs:
         if array.shape != shape:
-            raise EngineError(f"A probe's {name} has the shape {array.shape}, not {shape}.")
+            raise EngineError(f"The model's {name} has the shape {array.shape}; its manifest promises {shape}.")
         if not np.isfinite(array).all():
-            raise EngineError(f"A probe's {name} is not finite.")
-    if generated.min() < 0 or generated.max() > 1:
-        raise EngineError("A probe's image has pixels outside of 0 .. 1.")
+            raise EngineError(f"The model's {name} is not finite.")
+    if images.min() < 0 or images.max() > 1:
+        raise EngineError("The model's image has pixels outside of 0 .. 1.")

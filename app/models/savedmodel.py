@@ -21,6 +21,7 @@ from app.errors import CorruptVersion, EngineError
 from app.imaging.types import ByteArray, FloatArray
 from app.models.engine import Posterior
 from app.models.graph_check import check_graph
+from app.models.probe import check_outputs
 from app.models.store import StoredVersion
 
 Run = Callable[[Any], list[Any]]
@@ -52,12 +53,12 @@ class SavedModelEngine:
         self.latent_dim = stored.manifest.latent_dim
         self.image_shape = stored.manifest.image_shape
         self.max_inline_batch = 0
-        encoder = _Graph(stored.encoder, intra_op_threads)
-        generator = _Graph(stored.generator, intra_op_threads)
+        encoder = _Session(stored.encoder, intra_op_threads)
+        generator = _Session(stored.generator, intra_op_threads)
         self._encode = encoder.signature(ENCODE, "image", ("z_mean", "z_log_var"))
         self._generate = generator.signature(GENERATE, "z", ("image",))
         self._render = generator.signature(RENDER, "z", ("image",))
-        self._graphs: tuple[_Graph, ...] = (encoder, generator)
+        self._graphs: tuple[_Session, ...] = (encoder, generator)
         self._read_png = encoder.png_reader()
 
     def encode(self, images: FloatArray) -> Posterior:
@@ -101,16 +102,10 @@ class SavedModelEngine:
         self._graphs = ()
 
     def _try(self, n: int) -> None:
-        height, width = self.image_shape
-        z_mean, z_log_var = self.encode(np.zeros((n, height, width), np.float32))
-        (images,) = self.generate(np.zeros((n, self.latent_dim), np.float32))
-        (levels,) = self.generate_uint8(np.zeros((n, self.latent_dim), np.float32))
-        found = (z_mean.shape, z_log_var.shape, images.shape, levels.shape)
-        expected = ((n, self.latent_dim),) * 2 + ((n, height, width),) * 2
-        if found != expected:
-            raise EngineError(f"The model answers with shapes {found}; its manifest promises {expected}.")
-        if not all(np.isfinite(array).all() for array in (z_mean, z_log_var, images)):
-            raise EngineError("The model answers with values that are not finite.")
+        z = np.zeros((n, self.latent_dim), np.float32)
+        posterior = self.encode(np.zeros((n, *self.image_shape), np.float32))
+        (images,), (levels,) = self.generate(z), self.generate_uint8(z)
+        check_outputs(self, n, posterior, images, levels)
 
     def _seconds(self, n: int) -> float:
         """What the slower half of the model takes for n rows, at best of three."""
@@ -161,7 +156,7 @@ def _keras_unseen() -> Iterator[None]:
         del sys.modules["keras"]
 
 
-class _Graph:
+class _Session:
     """One SavedModel, its variables turned to constants, in a session of its own.
 
     Half of the operations of a call would otherwise fetch variables; on one row that is a tenth of its time.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -62,3 +63,16 @@ def test_a_damaged_png_is_left_to_pillow(engine):
 def test_quick_batches_are_found_while_warming_up(engine):
     engine.warm_up()
     assert engine.max_inline_batch >= 0
+
+
+def test_calls_from_several_threads_at_once_give_what_one_thread_gets(engine):
+    random = np.random.default_rng(2)
+    batches = [random.standard_normal((n, 2), np.float32) for n in (1, 3, 64, 300) * 8]
+    expected = [engine.generate_uint8(z)[0] for z in batches]
+    pictures = [levels.astype(np.float32) / np.float32(255) for levels in expected]
+    means = [engine.encode(images).z_mean for images in pictures]
+    with ThreadPoolExecutor(4) as pool:
+        generated = pool.map(lambda z: engine.generate_uint8(z)[0], batches)
+        encoded = pool.map(lambda images: engine.encode(images).z_mean, pictures)
+        assert all(map(np.array_equal, generated, expected))
+        assert all(map(np.array_equal, encoded, means))

@@ -179,7 +179,7 @@ async def test_a_request_that_breaks_the_model_disturbs_nobody_else(client, engi
     assert [response.status_code for response in await asyncio.gather(*tasks)] == [200, 200, 500, 200]
 
 
-async def test_the_model_never_runs_on_the_event_loop(client, engine, digit):
+async def test_a_model_that_is_not_quick_runs_in_the_batchers_thread(client, engine, digit):
     await client.post("/generate", json={"z": [0, 0]})
     await client.post("/encode", content=file_of(digit), headers=PNG)
     assert {name.split("_")[0] for name in engine.threads} == {"inference"}

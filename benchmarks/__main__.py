@@ -17,9 +17,11 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from benchmarks import own, report
-from benchmarks.contenders import ALL, ROOT, Contender, resident_mb, running
-from benchmarks.wrk import closed
+from benchmarks import report, service
+from benchmarks.servers import ALL, Contender, running
+from benchmarks.wrk import closed_loop
+from tests.support.paths import ROOT
+from tests.support.processes import resident_mb
 
 CLIENTS = (1, 16, 64)
 ROUTES = ("generate", "encode")
@@ -35,7 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
     result["points"] = against_peers(chosen, options.store, options.runs, options.seconds)
     print(report.table(result["points"]), flush=True)
     if not options.only:
-        result["own"] = own.measure(options.store, options.runs, options.seconds)
+        result["own"] = service.measure(options.store, options.runs, options.seconds)
         print(report.own_table(result["own"]))
     options.out.mkdir(parents=True, exist_ok=True)
     (options.out / "bench.json").write_text(json.dumps(result, indent=1) + "\n")
@@ -67,7 +69,7 @@ def _points(contender: Contender, store: Path, seconds: float) -> list[tuple[str
         with running(contender, routes[0], store) as (port, process):
             for route in routes:
                 for clients in CLIENTS:
-                    point = closed(port, f"/{route}", clients, seconds, contender.body(route))
+                    point = closed_loop(port, f"/{route}", clients, seconds, contender.body(route))
                     values = {**vars(point), "mb": resident_mb(process)}
                     found.append((f"{route} {clients}", values))
     return found

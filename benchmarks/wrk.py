@@ -1,4 +1,4 @@
-"""Closed-loop load with wrk: what a server answers when each of c clients waits for its answer."""
+"""ClosedLoopResult-loop load with wrk: what a server answers when each of c clients waits for its answer."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ UNITS = {"us": 1e-3, "ms": 1.0, "s": 1e3, "m": 6e4}
 
 
 @dataclass(frozen=True)
-class Closed:
+class ClosedLoopResult:
     """One point."""
 
     per_second: float
@@ -21,7 +21,9 @@ class Closed:
     errors: int
 
 
-def closed(port: int, path: str, clients: int, seconds: float, post: tuple[str, bytes] | None = None) -> Closed:
+def closed_loop(
+    port: int, path: str, clients: int, seconds: float, post: tuple[str, bytes] | None = None
+) -> ClosedLoopResult:
     """`clients` connections for `seconds`; with `post`, a content type and a body, else GET.
 
     Raises:
@@ -57,12 +59,12 @@ def _script(folder: Path, kind: str, body: bytes) -> Path:
     return script
 
 
-def parse(text: str) -> Closed:
+def parse(text: str) -> ClosedLoopResult:
     """What wrk prints."""
     errors = sum(int(number) for number in re.findall(r"(?:connect|read|write|timeout) (\d+)", text))
     refused = re.search(r"Non-2xx or 3xx responses: (\d+)", text)
     rate = re.search(r"Requests/sec: +([\d.]+)", text)
-    return Closed(
+    return ClosedLoopResult(
         float(rate[1]) if rate else 0.0,
         _latency(text, 50),
         _latency(text, 99),

@@ -84,3 +84,10 @@ def test_the_client_imports_nothing_of_the_server():
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[] []"
+
+
+def test_no_test_imports_a_benchmark():
+    tests = sorted((ROOT / "tests").rglob("*.py"))
+    nodes = [(path, node) for path in tests for node in ast.walk(ast.parse(path.read_text()))]
+    imports = [(path, str(node.module)) for path, node in nodes if isinstance(node, ast.ImportFrom)]
+    assert [path for path, module in imports if module.startswith("benchmarks")] == []

@@ -9,10 +9,17 @@ import pytest
 
 from tests.support.paths import ROOT
 
-MODULES = sorted(path for part in ("app", "training", "benchmarks") for path in (ROOT / part).rglob("*.py"))
+MODULES = sorted(
+    path for part in ("app", "training", "benchmarks", "tests/reliability") for path in (ROOT / part).rglob("*.py")
+)
 SET_BY_PEOPLE = {"time", "time_ns", "localtime", "gmtime", "ctime"}  # of the module time; `now` of datetime is below
 # Here the time of day is meant: when a version was made, the moment that a Retry-After names, when a span began.
-DATES = {"training/export/export.py", "app/client/retries.py", "app/telemetry/batch_tracing.py", "benchmarks/soak.py"}
+DATES = {
+    "training/export/export.py",
+    "app/client/retries.py",
+    "app/telemetry/batch_tracing.py",
+    "tests/reliability/soak.py",
+}
 
 
 def wall_clocks(path: Path) -> set[str]:

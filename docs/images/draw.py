@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
 from app.models.store import ModelStore
-from tests.e2e.browser import DESK, PHONE, THREE, draw, launched, open_explorer
+from tests.support.browser import DESK, PHONE, THREE, draw, launched, open_explorer
 
 HERE = Path(__file__).parent
 COARSER = [15 * round(level / 15) for level in range(256)]  # half the bytes, and grey stays grey

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.server import free_port
 from tests.support.paths import ROOT
+from tests.support.server import free_port
 
 COMPOSE_FILE = ROOT / "docker-compose.yml"
 BASE = "python:3.11-slim-bookworm"

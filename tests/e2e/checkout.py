@@ -18,9 +18,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tests.e2e.server import free_port, started
 from tests.support.installed import installed_kind
 from tests.support.paths import ROOT
+from tests.support.server import free_port, started
 
 COPIED = ("scripts", "model_store")  # what is written to, or asks where it lies
 LEFT = frozenset({".git", ".venv", "runs", "data", "out", *COPIED})

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.server import Server, serving
 from tests.support.paths import ROOT
+from tests.support.server import Server, serving
 
 
 @pytest.fixture(scope="session")

@@ -9,8 +9,8 @@ import httpx
 import pytest
 
 from app.settings.api_keys import new_key
-from tests.e2e.server import serving
 from tests.support.paths import ROOT
+from tests.support.server import serving
 
 pytestmark = pytest.mark.slow
 

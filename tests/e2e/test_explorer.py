@@ -20,11 +20,11 @@ from app.imaging.decode import decode, open_picture
 from app.main import create_app
 from app.models.engine import Posterior
 from app.settings import Settings
-from tests.e2e.browser import DESK, PHONE, launched_or_skipped
-from tests.e2e.server import free_port
+from tests.support.browser import DESK, PHONE, launched_or_skipped
 from tests.support.fake_store import fake_manifest, stage_fake
 from tests.support.fakes import FakeEngine, paint
 from tests.support.pictures import file_of, on_paper
+from tests.support.server import free_port
 from training.export.publish import publish
 
 pytestmark = pytest.mark.slow

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from app.settings.api_keys import new_key
-from tests.e2e.browser import DESK
 from tests.e2e.test_explorer import browser, saved, serving
+from tests.support.browser import DESK
 
 __all__ = ["browser"]  # the fixture
 pytestmark = pytest.mark.slow

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.explorer import follow
-from tests.e2e.browser import THREE, draw, launched_or_skipped, open_explorer
+from tests.support.browser import THREE, draw, launched_or_skipped, open_explorer
+from tests.support.pointer import follow
 
 pytest.importorskip("playwright.sync_api", reason="the package playwright is not installed")
 pytestmark = pytest.mark.slow

@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 
 from app.models.store import ModelStore
-from benchmarks.deaths import deaths
-from benchmarks.server import serving
-from benchmarks.soak import copy_version, remove, run, withdraw
-from benchmarks.stops import stop
+from tests.reliability.graceful_stops import stop
+from tests.reliability.soak import copy_version, remove, run, withdraw
+from tests.reliability.worker_kills import kill_workers
 from tests.support.fake_store import publish_fake
 from tests.support.paths import ROOT
+from tests.support.server import serving
 
 STORE = ROOT / "model_store"
 
@@ -33,7 +33,7 @@ def test_a_stop_answers_what_is_in_flight_and_ends_well(workers):
 @pytest.mark.alone  # its load is half of what the whole machine can do
 @pytest.mark.slow
 def test_a_killed_worker_takes_its_own_requests_with_it_and_no_others():
-    found = deaths(STORE, 1)
+    found = kill_workers(STORE, 1)
     assert found.others == 0
     assert len(found.back_s) == 1
     assert found.answered > 0

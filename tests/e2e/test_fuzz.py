@@ -1,10 +1,10 @@
-"""benchmarks/fuzz.py, shortened."""
+"""tests/reliability/fuzz.py, shortened."""
 
 from __future__ import annotations
 
 import pytest
 
-from benchmarks import fuzz
+from tests.reliability import fuzz
 
 
 @pytest.mark.slow

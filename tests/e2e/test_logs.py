@@ -13,9 +13,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.e2e.server import START_S, serving
 from tests.support.fake_store import publish_fake
 from tests.support.paths import ROOT
+from tests.support.server import START_S, serving
 
 pytestmark = pytest.mark.slow
 

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.e2e.server import Server, serving
 from tests.support.paths import ROOT
+from tests.support.server import Server, serving
 
 pytestmark = pytest.mark.slow
 

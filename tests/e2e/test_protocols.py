@@ -11,8 +11,8 @@ import httpx
 import numpy as np
 import pytest
 
-from tests.e2e.server import Server
 from tests.support.pictures import file_of, on_paper
+from tests.support.server import Server
 
 pytestmark = [
     pytest.mark.slow,

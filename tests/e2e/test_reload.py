@@ -23,9 +23,9 @@ from app.models.probe import probe
 from app.models.savedmodel import SavedModelEngine
 from app.models.store import ModelStore
 from app.settings import Settings
-from tests.e2e.server import serving
 from tests.support.fake_store import SHAPE
 from tests.support.real_store import SMALL, export, publish_real
+from tests.support.server import serving
 from training.config import PRESETS
 
 pytestmark = pytest.mark.slow

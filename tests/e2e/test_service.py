@@ -20,11 +20,11 @@ import pytest
 from app.api.formats import npy
 from app.imaging.decode import decode, open_picture
 from app.imaging.png import encode_png
-from benchmarks.contenders import family
-from tests.e2e.server import Server, serving
 from tests.support.forked import Forked
 from tests.support.paths import ROOT
 from tests.support.pictures import file_of, on_paper
+from tests.support.processes import family
+from tests.support.server import Server, serving
 
 pytestmark = pytest.mark.slow
 

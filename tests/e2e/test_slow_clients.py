@@ -1,4 +1,4 @@
-"""benchmarks/slow.py, shortened: hundreds of slow callers by slowhttptest, against the real service."""
+"""tests/reliability/slow_clients.py, shortened: hundreds of slow callers by slowhttptest, against the real service."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from benchmarks.slow import run
+from tests.reliability.slow_clients import run
 from tests.support.paths import ROOT
 
 ALLOWED_S = {"heads": 3.0, "bodies": 4.0, "answers": 5.0}

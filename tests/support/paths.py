@@ -1,7 +1,8 @@
-"""Where this checkout is."""
+"""This checkout, and a digit that lies in it."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+DIGIT = (ROOT / "docs" / "images" / "seven.png").read_bytes()

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree
 
-from tests.e2e.browser import CHROMIUM
+from tests.support.browser import CHROMIUM
 
 TESTS = Path(__file__).parents[1]
 TAKES = "about twenty minutes on two cores, some of them for images where a Docker engine answers"

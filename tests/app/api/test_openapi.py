@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from app.main import create_app
-from tests.e2e.server import serving
 from tests.support.live import bounded
 from tests.support.paths import ROOT
+from tests.support.server import serving
 
 
 async def failures(url: str, examples: int, folder: Path) -> str:

@@ -5,9 +5,9 @@ import pytest
 from app.cli.__main__ import main
 from app.main import create_app
 from app.settings import Settings
-from tests.app.client.server import serving
 from tests.support.fake_store import publish_fake
 from tests.support.fakes import FakeEngine
+from tests.support.live import serving_in_thread
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +21,7 @@ def shared(tmp_path_factory):
 @pytest.fixture(scope="module")
 def url(shared):
     app = create_app(Settings(model_store=shared), lambda stored, settings: FakeEngine())
-    with serving(app) as address:
+    with serving_in_thread(app) as address:
         yield address
 
 

@@ -11,8 +11,8 @@ from app.main import create_app
 from app.middleware.auth import Keyring
 from app.settings import Settings
 from app.settings.api_keys import new_key, parse_keys, read_keys
-from tests.app.client.server import serving
 from tests.support.fakes import FakeEngine
+from tests.support.live import serving_in_thread
 
 SECRET, KEY = new_key("ci")
 
@@ -20,7 +20,7 @@ SECRET, KEY = new_key("ci")
 @pytest.fixture(scope="module")
 def locked(shared):
     app = create_app(Settings(model_store=shared, api_keys=(KEY,)), lambda stored, settings: FakeEngine())
-    with serving(app) as address:
+    with serving_in_thread(app) as address:
         yield address
 
 

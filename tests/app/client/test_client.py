@@ -36,10 +36,10 @@ from app.client import (
 from app.imaging.sheets import to_uint8
 from app.main import create_app
 from app.settings import Settings
-from tests.app.client.server import serving
 from tests.support.clock import FakeClock, retries
 from tests.support.fake_store import publish_fake
 from tests.support.fakes import FakeEngine, paint
+from tests.support.live import serving_in_thread
 from tests.support.paths import ROOT
 from tests.support.pictures import file_of, on_paper
 
@@ -67,7 +67,7 @@ def url(tmp_path_factory):
     store = tmp_path_factory.mktemp("client") / "store"
     publish_fake(store)
     settings = Settings(model_store=store, max_image_pixels=2_000_000)
-    with serving(create_app(settings, lambda stored, settings: FakeEngine())) as address:
+    with serving_in_thread(create_app(settings, lambda stored, settings: FakeEngine())) as address:
         yield address
 
 
@@ -433,7 +433,7 @@ def test_a_body_that_is_too_large_is_sent_in_parts(ask):
 
 def test_a_service_that_takes_fewer_files_is_sent_fewer(ask, store, digit):
     application = create_app(Settings(model_store=store, max_images=3), lambda stored, settings: FakeEngine())
-    with serving(application) as address:
+    with serving_in_thread(application) as address:
         assert len(ask(address, "encode", [file_of(digit)] * 10)) == 10
 
 

@@ -257,7 +257,7 @@ async def test_a_fault_of_ours_is_a_problem_without_its_details(settings, engine
         assert (await counts(client))['digit_vae_requests_total{route="/generate",status="500"}'] == "1"
 
 
-async def asked(edge: AdmissionLimit, path: str = "/generate") -> list[Any]:
+async def asked(admission: AdmissionLimit, path: str = "/generate") -> list[Any]:
     """The messages that a request is answered with."""
     messages: list[Any] = []
 
@@ -267,7 +267,7 @@ async def asked(edge: AdmissionLimit, path: str = "/generate") -> list[Any]:
     async def receive():
         return {"type": "http.request", "body": b"", "more_body": False}
 
-    await edge({"type": "http", "method": "POST", "path": path, "headers": []}, receive, send)
+    await admission({"type": "http", "method": "POST", "path": path, "headers": []}, receive, send)
     return messages
 
 
@@ -288,19 +288,19 @@ def answering(status: int, then: Any = None):
 async def test_an_answer_that_has_begun_is_not_begun_again_at_the_deadline(short):
     slow = answering(200, asyncio.Event())
     cuts = {("POST", "/generate"): slow} if short else {}
-    edge = AdmissionLimit(slow, cuts, Metrics(["/generate"]), max_requests=4, timeout_s=0.05)
-    assert [message["type"] for message in await asked(edge)] == ["http.response.start"]
+    admission = AdmissionLimit(slow, cuts, Metrics(["/generate"]), max_requests=4, timeout_s=0.05)
+    assert [message["type"] for message in await asked(admission)] == ["http.response.start"]
 
 
 async def test_a_refusal_from_inside_never_raises_the_bound():
     gate = asyncio.Event()
-    edge = AdmissionLimit(
+    admission = AdmissionLimit(
         answering(503), {("POST", "/slow"): answering(200, gate)}, Metrics([]), max_requests=2, timeout_s=5
     )
-    await asked(edge)
-    under_way = [asyncio.create_task(asked(edge, "/slow")) for _ in range(2)]
+    await asked(admission)
+    under_way = [asyncio.create_task(asked(admission, "/slow")) for _ in range(2)]
     await asyncio.sleep(0.01)
-    refused = asyncio.create_task(asked(edge, "/slow"))
+    refused = asyncio.create_task(asked(admission, "/slow"))
     await asyncio.sleep(0.01)
     gate.set()
     assert (await refused)[0]["status"] == 503

@@ -13,7 +13,7 @@ from starlette.routing import Route
 
 from app.server.corking import CorkedProtocol
 from app.server.lingering import LINGER_S
-from benchmarks.overload import exchange
+from tests.reliability.overload import exchange
 
 REQUEST = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"
 

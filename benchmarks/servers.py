@@ -6,7 +6,6 @@ import base64
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -20,13 +19,13 @@ from importlib.metadata import distributions
 from pathlib import Path
 
 from app.imaging.decode import decode_grey, open_picture
+from tests.support.paths import DIGIT, ROOT
+from tests.support.server import free_port
 
-ROOT = Path(__file__).parent.parent
 PEERS = ROOT / "benchmarks" / "peers"
 ENVIRONMENTS = ROOT / ".bench"
 START_S = 120
 
-DIGIT = (ROOT / "docs" / "images" / "seven.png").read_bytes()
 Z = '{"z": [0.5, -0.5]}'
 
 
@@ -121,9 +120,7 @@ def own_tensorflow() -> str:
 @contextmanager
 def running(contender: Contender, route: str, store: Path, **environment: str) -> Iterator[tuple[int, int]]:
     """The contender serving: its port and its process. Its whole process group is stopped at the end."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     values = {"port": str(port), "route": route, "python": python_of(contender.package)}
     process = subprocess.Popen(
         [part.format(**values) for part in contender.command],
@@ -161,32 +158,3 @@ def _wait(contender: Contender, route: str, port: int, process: subprocess.Popen
             answered += 1
         except (urllib.error.URLError, OSError):
             time.sleep(0.2)
-
-
-def resident_mb(process: int) -> float:
-    """Memory of a process and its descendants, in MB; pages that they share count in each."""
-    return sum(_resident_kb(each) for each in family(process)) / 1024
-
-
-def family(process: int) -> set[int]:
-    """A process and its descendants."""
-    parents = dict(_parents())
-    found = {process}
-    while more := {child for child, parent in parents.items() if parent in found} - found:
-        found |= more
-    return found
-
-
-def _parents() -> Iterator[tuple[int, int]]:
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            yield int(path.parent.name), int(path.read_text().rpartition(")")[2].split()[1])
-        except OSError:
-            continue  # it has ended
-
-
-def _resident_kb(process: int) -> int:
-    try:
-        return int(Path(f"/proc/{process}/status").read_text().partition("VmRSS:")[2].split()[0])
-    except (OSError, IndexError):
-        return 0  # it has ended

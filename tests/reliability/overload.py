@@ -1,4 +1,4 @@
-"""Open-loop load: requests are sent when they are due, whether or not earlier ones were answered.
+"""OpenLoopResult-loop load: requests are sent when they are due, whether or not earlier ones were answered.
 
 A closed-loop generator such as wrk slows down with the server, and so never overloads it.
 """
@@ -17,7 +17,7 @@ LEFT_OVER_S = 35.0
 
 
 @dataclass(frozen=True)
-class Open:
+class OpenLoopResult:
     """What came of one run."""
 
     offered: float  # requests a second, as sent
@@ -69,7 +69,7 @@ async def exchange(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, r
     return int(head[9:12])
 
 
-async def open_loop(port: int, path: str, body: bytes, rate: float, seconds: float) -> Open:
+async def open_loop(port: int, path: str, body: bytes, rate: float, seconds: float) -> OpenLoopResult:
     """`rate` requests a second for `seconds`, all JSON; beside it /livez twenty times a second."""
     head = f"POST {path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
     load = _Load(port, head.encode() + body)
@@ -93,7 +93,7 @@ async def open_loop(port: int, path: str, body: bytes, rate: float, seconds: flo
     for _, writer in load.idle:
         writer.close()
     refused = [t for status in (429, 503) for t in load.times.get(status, ())]
-    return Open(
+    return OpenLoopResult(
         sent / took,
         good / took,
         _ms(load.times.get(200, ()), 99),

@@ -1,4 +1,4 @@
-"""Many stops with requests in flight: `python -m benchmarks.stops --rounds 30`.
+"""Many stops with requests in flight: `python -m tests.reliability.graceful_stops --rounds 30`.
 
 Each round starts the service, lets it read requests to the middle and others whole, sends SIGTERM, sends the rest, and
 looks whether every one of them was answered and how the process ended.
@@ -15,10 +15,10 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.contenders import DIGIT, ROOT
-from benchmarks.overload import exchange
-from benchmarks.server import Server, serving
-from benchmarks.steady import BROKEN, SHEET, post
+from tests.reliability.load import BROKEN, SHEET, post
+from tests.reliability.overload import exchange
+from tests.support.paths import DIGIT, ROOT
+from tests.support.server import Server, serving
 
 HALVES = 12  # requests whose body is half there when the signal comes
 WHOLES = 4  # and that are all there, but not answered
@@ -74,7 +74,7 @@ async def _status(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, re
 def stop(store: Path, workers: int) -> Stop:
     """One round."""
     with tempfile.TemporaryDirectory() as folder:
-        with serving(store, Path(folder) / "log", workers) as server:
+        with serving(store, Path(folder) / "log", workers=workers) as server:
             statuses, sent = asyncio.run(_in_flight(server))
             code = server.process.wait(60)
             took = time.monotonic() - sent
@@ -84,7 +84,7 @@ def stop(store: Path, workers: int) -> Stop:
 
 def main(arguments: list[str] | None = None) -> int:
     """Stop, count, print; 0 if every stop was clean."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.stops", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.reliability.graceful_stops", description=__doc__)
     parser.add_argument("--rounds", type=int, default=30, help="with one worker and with two in turn")
     parser.add_argument("--store", type=Path, default=ROOT / "model_store")
     options = parser.parse_args(arguments)

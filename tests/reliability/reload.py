@@ -1,4 +1,4 @@
-"""Versions that change under load, over HTTP: `python -m benchmarks.reload`.
+"""Versions that change under load, over HTTP: `python -m tests.reliability.reload`.
 
 Half of what the service can do is asked of it, while versions are published and rolled back one after the other. Every
 body is compared, bit for bit, with what the version that it declares gives. The last bits of a row depend on how many
@@ -30,7 +30,9 @@ from pydantic_core import to_json
 from app.imaging.png import encode_png
 from app.models.manifest import Manifest, StoredFile
 from app.models.store import PARTS, PIN, ModelStore
-from benchmarks.contenders import ONE, ROOT, resident_mb, running
+from tests.support.paths import ROOT
+from tests.support.processes import resident_mb
+from tests.support.server import serving
 from training.export.publish import publish
 
 KINDS = 3  # different weights; version v has those of kind v % KINDS
@@ -321,7 +323,7 @@ def quantiles(times: list[tuple[float, float]]) -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.reload", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.reliability.reload", description=__doc__)
     parser.add_argument("--changes", type=int, default=50)
     parser.add_argument("--every", type=float, default=1.2, help="seconds between two changes")
     parser.add_argument("--seconds", type=float, default=3.0, help="of the measurements without changes")
@@ -334,8 +336,9 @@ def main() -> int:
         check_apart(expected)
         publisher = Publisher(store, kinds)
         publisher.forward()
-        with running(ONE, "generate", store, VAE_RELOAD_INTERVAL_S=str(options.interval)) as (port, process):
-            print(asyncio.run(measure(port, process, publisher, options, expected)))
+        interval = str(options.interval)
+        with serving(store, Path(folder, "log"), workers=1, VAE_RELOAD_INTERVAL_S=interval) as server:
+            print(asyncio.run(measure(server.port, server.process.pid, publisher, options, expected)))
     return 0
 
 

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from benchmarks.contenders import DIGIT
-from benchmarks.overload import exchange
+from tests.reliability.overload import exchange
+from tests.support.paths import DIGIT
 
 BROKEN = 0  # in place of a status: the connection was reset, closed, or refused
 PATIENCE_S = 60
@@ -59,7 +59,7 @@ class Connection:
         self.used = time.monotonic()
 
 
-class Steady:
+class Load:
     """Callers that take an idle connection or open another, and drop one that broke.
 
     Args:
@@ -74,7 +74,7 @@ class Steady:
         self._requests = itertools.cycle(requests)
         self._idle: list[Connection] = []
 
-    async def closed(self, clients: int, seconds: float) -> float:
+    async def closed_loop(self, clients: int, seconds: float) -> float:
         """Requests a second of callers that wait for their answers: the service's capacity."""
         until = time.monotonic() + seconds
         before = self.statuses.total()

@@ -1,4 +1,4 @@
-"""A long life: `python -m benchmarks.soak --minutes 30 --reloads 200`.
+"""A long life: `python -m tests.reliability.soak --minutes 30 --reloads 200`.
 
 The service at 0.7 of what it can do, with all kinds of requests, while versions are published and withdrawn under it.
 Every second its memory, open files and threads are looked at; in the last half they must not grow.
@@ -23,9 +23,10 @@ import numpy as np
 
 from app.models.manifest import Manifest, StoredFile
 from app.models.store import PARTS, ModelStore
-from benchmarks.contenders import ROOT, family, resident_mb
-from benchmarks.server import Server, serving
-from benchmarks.steady import Steady
+from tests.reliability.load import Load
+from tests.support.paths import ROOT
+from tests.support.processes import family, resident_mb
+from tests.support.server import Server, serving
 from training.export.publish import REPORT, publish
 
 SHARE = 0.7
@@ -150,10 +151,10 @@ async def _watch(server: Server, ended: asyncio.Event) -> list[Sample]:
 
 async def soak(server: Server, store: Path, minutes: float, reloads: int) -> Soak:
     """Drive a service for so long."""
-    load, ended = Steady(server.port), asyncio.Event()
+    load, ended = Load(server.port), asyncio.Event()
     before = sample(server, 0.0)
-    await load.closed(16, 2)
-    capacity = await load.closed(16, 3)
+    await load.closed_loop(16, 2)
+    capacity = await load.closed_loop(16, 3)
     load.forget()
     driving = asyncio.create_task(load.open(SHARE * capacity, ended))
     watching = asyncio.create_task(_watch(server, ended))
@@ -204,7 +205,7 @@ def run(store: Path, minutes: float, reloads: int, workers: int) -> Soak:
     with tempfile.TemporaryDirectory() as folder:
         copy, log = Path(folder) / "store", Path(folder) / "log"
         shutil.copytree(store, copy)
-        with serving(copy, log, workers, VAE_RELOAD_INTERVAL_S=RELOAD_INTERVAL_S) as server:
+        with serving(copy, log, workers=workers, VAE_RELOAD_INTERVAL_S=RELOAD_INTERVAL_S) as server:
             found = asyncio.run(soak(server, copy, minutes, reloads))
             if (code := server.stop()) != 0:
                 raise RuntimeError(f"exit code {code}:\n{log.read_text()}")
@@ -213,7 +214,7 @@ def run(store: Path, minutes: float, reloads: int, workers: int) -> Soak:
 
 def main(arguments: list[str] | None = None) -> int:
     """Soak, print; 0 if nothing failed."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.reliability.soak", description=__doc__)
     parser.add_argument("--minutes", type=float, default=30)
     parser.add_argument("--reloads", type=int, default=200)
     parser.add_argument("--workers", type=int, default=1)

@@ -1,4 +1,4 @@
-"""Workers killed under load: `python -m benchmarks.deaths --kills 5`.
+"""Workers killed under load: `python -m tests.reliability.worker_kills --kills 5`.
 
 Two workers, half of what they can do; now and then one of them gets SIGKILL. A request may fail only if it was under
 way in the one that was killed, and another worker is there within fifteen seconds.
@@ -17,19 +17,19 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.contenders import ROOT
-from benchmarks.server import Server, serving
-from benchmarks.steady import SHEET, Steady
+from tests.reliability.load import SHEET, Load
+from tests.support.paths import ROOT
+from tests.support.server import Server, serving
 
 WORKERS = 2
 HALF = 0.5
 BACK_S = 15.0
-MOST_S = 120.0
+MAX_S = 120.0
 CALM_S = 1.0  # between the return of one worker and the end of another
 
 
 @dataclass(frozen=True)
-class Deaths:
+class WorkerKills:
     """What came of all kills."""
 
     rate: float  # requests a second
@@ -46,12 +46,12 @@ class Deaths:
         )
 
 
-async def kill(server: Server, kills: int, seed: int = 0) -> Deaths:
+async def kill(server: Server, kills: int, seed: int = 0) -> WorkerKills:
     """Kill one worker after the other under a load of half of the capacity."""
     choice = random.Random(seed)
-    load = Steady(server.port, [SHEET])
-    await load.closed(8, 1)
-    rate = HALF * await load.closed(8, 3)
+    load = Load(server.port, [SHEET])
+    await load.closed_loop(8, 1)
+    rate = HALF * await load.closed_loop(8, 3)
     load.forget()
     ended = asyncio.Event()
     driving = asyncio.create_task(load.open(rate, ended))
@@ -66,7 +66,7 @@ async def kill(server: Server, kills: int, seed: int = 0) -> Deaths:
         killed = time.monotonic()
         ports |= {port for port, owner in owners.items() if owner == victim}
         while not await asyncio.to_thread(server.answering) - before:
-            if time.monotonic() > killed + MOST_S:
+            if time.monotonic() > killed + MAX_S:
                 raise RuntimeError("no worker took the place of the one that was killed")
             await asyncio.sleep(0.2)
         back.append(time.monotonic() - killed)
@@ -74,12 +74,12 @@ async def kill(server: Server, kills: int, seed: int = 0) -> Deaths:
     await driving
     load.close()
     owned = sum(each.port in ports for each in load.failed)
-    return Deaths(rate, load.statuses[200], owned, len(load.failed) - owned, back)
+    return WorkerKills(rate, load.statuses[200], owned, len(load.failed) - owned, back)
 
 
-def deaths(store: Path, kills: int) -> Deaths:
+def kill_workers(store: Path, kills: int) -> WorkerKills:
     """With a service of its own."""
-    with tempfile.TemporaryDirectory() as folder, serving(store, Path(folder) / "log", WORKERS) as server:
+    with tempfile.TemporaryDirectory() as folder, serving(store, Path(folder) / "log", workers=WORKERS) as server:
         found = asyncio.run(kill(server, kills))
         if (code := server.stop()) != 0:
             raise RuntimeError(f"exit code {code}:\n{server.log.read_text()}")
@@ -88,11 +88,11 @@ def deaths(store: Path, kills: int) -> Deaths:
 
 def main(arguments: list[str] | None = None) -> int:
     """Kill, print; 0 if only the killed workers' requests failed and all were back in time."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.deaths", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.reliability.worker_kills", description=__doc__)
     parser.add_argument("--kills", type=int, default=5)
     parser.add_argument("--store", type=Path, default=ROOT / "model_store")
     options = parser.parse_args(arguments)
-    found = deaths(options.store, options.kills)
+    found = kill_workers(options.store, options.kills)
     print(found)
     return 0 if not found.others and max(found.back_s) <= BACK_S else 1
 

@@ -1,8 +1,7 @@
-"""The real service for the long tests: started, found ready, looked at through /proc, and stopped."""
+"""The real service in a process of its own: started on a free port, found ready, looked at through /proc, stopped."""
 
 from __future__ import annotations
 
-import http.client
 import os
 import signal
 import socket
@@ -14,37 +13,35 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.contenders import ROOT, family
+import httpx
+
+from tests.support.paths import ROOT
+from tests.support.processes import family
 
 START_S = 180
 
 
 @dataclass
 class Server:
-    """A running service."""
+    """A service in a process of its own."""
 
     process: subprocess.Popen[bytes]
-    port: int
+    url: str
     log: Path
 
-    def ready(self) -> bool:
-        """What /readyz says."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
-        try:
-            connection.request("GET", "/readyz")
-            return connection.getresponse().status == 200
-        except OSError:
-            return False
-        finally:
-            connection.close()
+    @property
+    def port(self) -> int:
+        return int(self.url.rpartition(":")[2])
 
     def wait_ready(self, workers: int = 1) -> None:
-        """Return once so many workers answer; a single connection is any worker's."""
+        """Return once it is ready, and so many of its processes answer."""
         deadline = time.monotonic() + START_S
-        while not (self.ready() and len(self.answering()) >= workers):
-            if self.process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"the service does not start:\n{self.log.read_text()}")
-            time.sleep(0.1)
+        # One client: httpx.get reads all certificates of the host each time, which took half as long as the service.
+        with httpx.Client(trust_env=False, verify=False, headers={"connection": "close"}) as client:
+            while not (_is_ready(client, self.url) and (workers == 1 or len(self.answering()) >= workers)):
+                assert self.process.poll() is None, self.log.read_text()
+                assert time.monotonic() < deadline, f"not ready after {START_S} s:\n{self.log.read_text()}"
+                time.sleep(0.1)
 
     def answering(self) -> set[int]:
         """The processes that have answered on one of a few new connections just now."""
@@ -90,22 +87,34 @@ class Server:
         return self.process.wait(60)
 
 
-@contextmanager
-def serving(store: Path, log: Path, workers: int = 1, **environment: str) -> Iterator[Server]:
-    """The service on a free port; whatever happens, nothing of it is left at the end."""
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextmanager
+def serving(
+    store: Path, log: Path, *arguments: str, workers: int | None = None, **environment: str
+) -> Iterator[Server]:
+    """The service on a free port of the loopback; with `workers`, once so many answer."""
+    port = free_port()
+    command = [sys.executable, "-m", "app.serve", "--port", str(port), *arguments]
+    command += ["--workers", str(workers)] if workers else []
+    env = {**os.environ, "VAE_MODEL_STORE": str(store), **environment}
+    with started(command, f"http://127.0.0.1:{port}", log, ROOT, env, workers or 1) as server:
+        yield server
+
+
+@contextmanager
+def started(
+    command: list[str], url: str, log: Path, cwd: Path, env: dict[str, str], workers: int = 1
+) -> Iterator[Server]:
+    """The service that a command starts, once it is ready; whatever happens, nothing of it is left at the end."""
     with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "app.serve", "--port", str(port), "--workers", str(workers)],
-            cwd=ROOT,
-            env={**os.environ, "VAE_MODEL_STORE": str(store), **environment},
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-        )
-    server = Server(process, port, log)
+        process = subprocess.Popen(command, cwd=cwd, env=env, stdout=output, stderr=output, start_new_session=True)
+    server = Server(process, url, log)
     try:
         server.wait_ready(workers)
         yield server
@@ -113,3 +122,10 @@ def serving(store: Path, log: Path, workers: int = 1, **environment: str) -> Ite
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)  # workers too, should they have outlived it
         process.wait()
+
+
+def _is_ready(client: httpx.Client, url: str) -> bool:
+    try:
+        return client.get(f"{url}/readyz").status_code == 200
+    except httpx.TransportError:
+        return False

@@ -1,4 +1,4 @@
-"""Slow callers in their hundreds, by slowhttptest, and what good ones feel of them: `python -m benchmarks.slow`.
+"""Hundreds of slow callers, by slowhttptest, and how others fare: `python -m tests.reliability.slow_clients`.
 
 Three kinds, one after the other: heads that never end, bodies that never end, answers that are read a few bytes at a
 time. Each time the bad connections must be closed by the service within its bounds, and every good request answered.
@@ -21,10 +21,10 @@ from typing import TypeVar
 import numpy as np
 
 from app.settings import Settings
-from benchmarks.contenders import ROOT
-from benchmarks.overload import exchange
-from benchmarks.server import Server, serving
-from benchmarks.steady import BROKEN, MIX
+from tests.reliability.load import BROKEN, MIX
+from tests.reliability.overload import exchange
+from tests.support.paths import ROOT
+from tests.support.server import Server, serving
 
 T = TypeVar("T")
 
@@ -55,7 +55,7 @@ class Good:
 
 
 @dataclass(frozen=True)
-class Slow:
+class SlowClients:
     """What came of one kind of slow callers."""
 
     kind: str
@@ -134,20 +134,23 @@ async def _with_good_traffic(port: int, good: Good, work: Awaitable[T]) -> T:
         await driving
 
 
-async def slow(server: Server, kind: str, connections: int, bound_s: float) -> Slow:
+async def slow_clients(server: Server, kind: str, connections: int, bound_s: float) -> SlowClients:
     """Have so many slow callers of one kind come."""
     alone, meanwhile = Good(), Good()
     await _with_good_traffic(server.port, alone, asyncio.sleep(CALM_S))
     attack = _attack(kind, server, connections, bound_s + SLACK_S)
     found = await _with_good_traffic(server.port, meanwhile, attack)
-    return Slow(kind, *found, alone, meanwhile)
+    return SlowClients(kind, *found, alone, meanwhile)
 
 
-def run(store: Path, connections: int, allowed: dict[str, float]) -> list[Slow]:
+def run(store: Path, connections: int, allowed: dict[str, float]) -> list[SlowClients]:
     """All kinds, with a service of its own, which allows each kind so many seconds."""
     environment = {SETTINGS[kind]: f"{seconds:g}" for kind, seconds in allowed.items()}
-    with tempfile.TemporaryDirectory() as folder, serving(store, Path(folder) / "log", 1, **environment) as server:
-        found = [asyncio.run(slow(server, kind, connections, seconds)) for kind, seconds in allowed.items()]
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        serving(store, Path(folder) / "log", workers=1, **environment) as server,
+    ):
+        found = [asyncio.run(slow_clients(server, kind, connections, seconds)) for kind, seconds in allowed.items()]
         if (code := server.stop()) != 0:
             raise RuntimeError(f"exit code {code}:\n{server.log.read_text()}")
     return found
@@ -155,7 +158,7 @@ def run(store: Path, connections: int, allowed: dict[str, float]) -> list[Slow]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Attack, print; 0 if the slow ones were closed and the good ones answered."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.slow", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.reliability.slow_clients", description=__doc__)
     parser.add_argument("--connections", type=int, default=500)
     parser.add_argument("--store", type=Path, default=ROOT / "model_store")
     options = parser.parse_args(arguments)

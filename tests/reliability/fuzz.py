@@ -1,4 +1,4 @@
-"""Damaged bodies of every kind against the whole application in this process: python -m benchmarks.fuzz --seconds 600.
+"""Damaged bodies of every kind against the whole application: python -m tests.reliability.fuzz --seconds 600.
 
 Four parsers are tried in turn: picture files, JSON, npy and binary tensors. Mutations are blind (what the decoders do
 is C and would not be seen by a tracer), but know the formats: PNG checksums are mended and its pixels packed anew, JSON
@@ -85,7 +85,7 @@ def main(arguments: list[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as folder:
         latest = Path(folder) / "body"
         latest.write_bytes(bytes(MAX_BODY * 2))
-        command = [sys.executable, "-m", "benchmarks.fuzz", *(arguments or sys.argv[1:]), "--child", str(latest)]
+        command = [sys.executable, "-m", "tests.reliability.fuzz", *(arguments or sys.argv[1:]), "--child", str(latest)]
         done = subprocess.run(command, stdout=subprocess.PIPE, check=False, timeout=options.seconds * 2 + 300)
         if done.returncode:
             _keep(latest.read_bytes(), options.crash)
@@ -356,7 +356,9 @@ def _peak_mb() -> float:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.fuzz", description="Damaged bodies of every kind.")
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.reliability.fuzz", description="Damaged bodies of every kind."
+    )
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--store", type=Path, default=Path("model_store"))

@@ -19,9 +19,11 @@ import numpy as np
 
 from app.api.formats import npy
 from app.models.store import ModelStore
-from benchmarks.contenders import FLOOR, ONE, ROOT, resident_mb, running
-from benchmarks.overload import open_loop
-from benchmarks.wrk import closed
+from benchmarks.servers import FLOOR, ONE, running
+from benchmarks.wrk import closed_loop
+from tests.reliability.overload import open_loop
+from tests.support.paths import ROOT
+from tests.support.processes import resident_mb
 
 BULK = 1024
 # A sheet of 256 digits: so much work that ten times the server's capacity is still less than one generator can send.
@@ -82,7 +84,7 @@ import numpy as np
 from app.models.loader import open_saved_models
 from app.settings import Settings
 from app.models.store import ModelStore
-from benchmarks.own import BULK, _rate
+from benchmarks.service import BULK, _rate
 settings = Settings()
 engine = open_saved_models(ModelStore(settings.model_store).open(), settings)
 engine.warm_up()
@@ -97,8 +99,8 @@ def manifold(store: Path, runs: int, seconds: float) -> dict[str, float]:
     for _ in range(runs):
         for name, contender in (("bare", FLOOR), ("served", ONE)):
             with running(contender, "generate", store) as (port, _):
-                closed(port, "/manifold.png", 1, 1)
-                rates[name].append(closed(port, "/manifold.png", 16, seconds).per_second)
+                closed_loop(port, "/manifold.png", 1, 1)
+                rates[name].append(closed_loop(port, "/manifold.png", 16, seconds).per_second)
     served, bare = (statistics.median(rates[name]) for name in ("served", "bare"))
     return {"served": served, "bare": bare, "ratio": served / bare}
 
@@ -174,8 +176,8 @@ def overload(store: Path, seconds: float) -> dict[str, Any]:
     deadline = {"VAE_REQUEST_TIMEOUT_S": str(DEADLINE_S)}
     with running(ONE, "generate", store, **deadline) as (port, process), _apart(process):
         post = ("application/json", HEAVY)
-        closed(port, "/generate", 16, 2, post)
-        points = [closed(port, "/generate", 16, seconds, post) for _ in range(3)]
+        closed_loop(port, "/generate", 16, 2, post)
+        points = [closed_loop(port, "/generate", 16, seconds, post) for _ in range(3)]
         if any(point.errors for point in points):
             raise RuntimeError("16 clients are refused: what they get is no capacity")
         capacity = statistics.median(point.per_second for point in points)

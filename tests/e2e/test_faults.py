@@ -55,7 +55,7 @@ def test_half_a_minute_of_requests_and_reloads_loses_nothing():
 @pytest.mark.slow
 def test_ctrl_c_and_a_second_sigterm_end_well_too(tmp_path):
     for name, kinds in (("interrupt", [signal.SIGINT]), ("twice", [signal.SIGTERM, signal.SIGTERM])):
-        with serving(STORE, tmp_path / name) as server:
+        with serving(STORE, tmp_path / name, workers=1) as server:
             for kind in kinds:
                 server.process.send_signal(kind)
             assert server.process.wait(60) == 0, server.log.read_text()
@@ -64,7 +64,7 @@ def test_ctrl_c_and_a_second_sigterm_end_well_too(tmp_path):
 @pytest.mark.slow
 def test_several_workers_leave_no_folder_of_counts_behind(tmp_path, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(tmp_path))
-    with serving(STORE, tmp_path / "log", 2) as server:
+    with serving(STORE, tmp_path / "log", workers=2) as server:
         assert list(tmp_path.glob("digit-vae-*"))
         assert server.stop() == 0
     assert not list(tmp_path.glob("digit-vae-*"))
@@ -72,7 +72,7 @@ def test_several_workers_leave_no_folder_of_counts_behind(tmp_path, monkeypatch)
 
 @pytest.mark.slow
 def test_workers_end_when_their_supervisor_is_killed(tmp_path):
-    with serving(STORE, tmp_path / "log", 2) as server:
+    with serving(STORE, tmp_path / "log", workers=2) as server:
         workers = server.answering()
         while len(workers) < 2:  # a few connections may all be the same worker's
             workers |= server.answering()

@@ -52,7 +52,7 @@ def create_app(
     open_engine: OpenEngine | None = None,
     tracers: TracerProvider | None = None,
 ) -> FastAPI:
-    """The service as an ASGI application; the model is loaded when its lifespan starts.
+    """Create the service as an ASGI application; its lifespan loads the model.
 
     Args:
         settings: by default read from the environment (VAE_...).
@@ -94,7 +94,7 @@ def _routers(settings: Settings) -> list[APIRouter]:
 
 
 def _open_paths(app: FastAPI, settings: Settings) -> set[str]:
-    """What anybody may read besides the probes; what is switched off is not among it."""
+    """Return the paths besides the probes that need no key; those that are switched off are not among them."""
     documents = {app.docs_url, app.redoc_url, app.openapi_url, app.swagger_ui_oauth2_redirect_url}
     return {
         *filter(None, documents if settings.docs else ()),

@@ -46,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def against_peers(chosen: list[Contender], store: Path, runs: int, seconds: float) -> Points:
-    """The median of every point."""
+    """Return the median of every point."""
     seen: dict[str, dict[str, list[dict[str, float]]]] = defaultdict(lambda: defaultdict(list))
     for run in range(runs):
         for contender in chosen:

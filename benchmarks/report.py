@@ -9,7 +9,7 @@ POINTS = ("generate 1", "generate 16", "generate 64", "encode 1", "encode 16", "
 
 
 def table(points: dict[str, Any]) -> str:
-    """Requests a second, with p50 and p99 in ms, as Markdown; below it the ratios that matter."""
+    """Write requests a second, with p50 and p99 in ms, as Markdown; below it the ratios that matter."""
     lines = ["| server | " + " | ".join(f"/{point}" for point in POINTS) + " | MB |", "|---" * (len(POINTS) + 2) + "|"]
     for name, found in points.items():
         cells = [
@@ -41,7 +41,7 @@ def _row(name: str, values: list[float]) -> str:
 
 
 def own_table(own: dict[str, Any]) -> str:
-    """The figures that have no peer, one a line."""
+    """Write the figures that have no peer, one a line."""
     return "\n".join(f"{name}: {value}" for name, value in own.items())
 
 

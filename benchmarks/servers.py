@@ -96,7 +96,7 @@ ALL = (FLOOR, ONE, TWO, *OTHERS)
 
 
 def python_of(package: str) -> str:
-    """The interpreter of a peer's environment, which is made if it is missing; needs uv."""
+    """Return the interpreter of a peer's environment, made if it is missing; needs uv."""
     if not package:
         return sys.executable
     folder = ENVIRONMENTS / package
@@ -119,7 +119,7 @@ def own_tensorflow() -> str:
 
 @contextmanager
 def running(contender: Contender, route: str, store: Path, **environment: str) -> Iterator[tuple[int, int]]:
-    """The contender serving: its port and its process. Its whole process group is stopped at the end."""
+    """Start the contender and yield its port and its process; stop its whole process group at the end."""
     port = free_port()
     values = {"port": str(port), "route": route, "python": python_of(contender.package)}
     process = subprocess.Popen(

@@ -94,7 +94,7 @@ print(_rate(lambda: engine.generate_uint8(z)))
 
 
 def manifold(store: Path, runs: int, seconds: float) -> dict[str, float]:
-    """The cached picture against a bare route with a body of the same size, c=16."""
+    """Measure the cached picture against a bare route with a body of the same size, c=16."""
     rates: dict[str, list[float]] = {"served": [], "bare": []}
     for _ in range(runs):
         for name, contender in (("bare", FLOOR), ("served", ONE)):
@@ -153,7 +153,7 @@ def _ready(store: Path) -> tuple[float, float]:
 
 @contextmanager
 def _apart(process: int) -> Iterator[None]:
-    """The process on the first core, what is called inside on the others; on a single core all stay where they are."""
+    """Keep the process on the first core and the callers inside on the others; on a single core do nothing."""
     ours = os.sched_getaffinity(0)
     first, *others = sorted(ours)
     if others:

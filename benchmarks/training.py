@@ -56,7 +56,7 @@ def this_loop(config: Config, data: DataSet) -> tuple[float, list[float]]:
 
 
 def model_fit(config: Config, data: DataSet) -> tuple[float, list[float]]:
-    """The same network, loss, optimizer and batches as Keras' own loop runs them."""
+    """Train the same network with the same loss, optimizer and batches in Keras' own loop."""
     model = build(config, data.image_shape)
     pixels = data.x_train[: config.limit].astype(np.float32) / 255
     network = keras_model(model, config)
@@ -67,7 +67,7 @@ def model_fit(config: Config, data: DataSet) -> tuple[float, list[float]]:
 
 
 def keras_model(model: Autoencoder, config: Config) -> Any:
-    """A keras.Model whose train_step is the one of Keras' own VAE example."""
+    """Build a keras.Model whose train_step is that of Keras' own VAE example."""
     import keras
     import tensorflow as tf
 
@@ -101,7 +101,7 @@ class Clock:
         self.seconds: list[float] = []
 
     def callback(self) -> Any:
-        """A Keras callback that fills `seconds`."""
+        """Make a Keras callback that fills `seconds`."""
         import keras
 
         started = [0.0]

@@ -60,7 +60,7 @@ def _script(folder: Path, kind: str, body: bytes) -> Path:
 
 
 def parse(text: str) -> ClosedLoopResult:
-    """What wrk prints."""
+    """Read the output of wrk."""
     errors = sum(int(number) for number in re.findall(r"(?:connect|read|write|timeout) (\d+)", text))
     refused = re.search(r"Non-2xx or 3xx responses: (\d+)", text)
     rate = re.search(r"Requests/sec: +([\d.]+)", text)

@@ -158,3 +158,17 @@ def test_no_page_has_a_metaphor_where_the_field_has_a_word(path):
     for module in LEFT:  # as long as the files are there, pages may name them
         text = text.replace(module, "")
     assert METAPHORS.findall(text) == []
+
+
+def test_the_files_that_docstrings_and_comments_name_exist():
+    tracked = {
+        path.name for folder in ("app", "training", "tests", "benchmarks") for path in (ROOT / folder).rglob("*")
+    }
+    unknown = {
+        (module, name)
+        for module in modules()
+        if module.startswith(("app/", "training/"))
+        for name in re.findall(r"\b[a-z_]+\.py\b", (ROOT / module).read_text())
+        if name not in tracked
+    }
+    assert unknown == set()

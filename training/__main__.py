@@ -86,7 +86,7 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 
 def _config(options: argparse.Namespace, parser: Parser) -> Config:
-    """The preset with what the options change; a value that is out of range is an error of the command line."""
+    """Apply the options to the preset; a value that is out of range is an error of the command line."""
     changed: dict[str, Any] = {name: getattr(options, name) for name in NUMBERS if hasattr(options, name)}
     try:
         return Config.model_validate({**PRESETS[options.preset].model_dump(), "data": options.data, **changed})
@@ -97,7 +97,7 @@ def _config(options: argparse.Namespace, parser: Parser) -> Config:
 
 
 def parser(prog: str) -> Parser:
-    """The command line, under the name it was called by."""
+    """Return the command line, under the name it was called by."""
     parser = Parser(
         prog=prog,
         description="Train a variational autoencoder on digits and publish it to the model store. "

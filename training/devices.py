@@ -35,7 +35,7 @@ class Rows:
         return cls(rank * (batch // count), batch // count, batch)
 
     def cut(self, whole: Any, axis: int = 0) -> Any:
-        """These rows of an array of the whole batch, whose shape is known when the graph is made."""
+        """Cut these rows out of an array of the whole batch, whose shape is known when the graph is made."""
         import tensorflow as tf
 
         begin, size = [0] * len(whole.shape), list(whole.shape)
@@ -63,7 +63,7 @@ class Devices:
         return self.strategy.num_replicas_in_sync if self.strategy else 1
 
     def scope(self) -> AbstractContextManager[Any]:
-        """What is made inside has a copy on every device."""
+        """Return a context in which each variable gets a copy on every device."""
         return self.strategy.scope() if self.strategy else nullcontext()
 
     def check(self, batch: int) -> None:
@@ -105,7 +105,7 @@ class Devices:
 
 
 def hosts() -> int:
-    """Processes that TF_CONFIG makes run together; 1 without it.
+    """Return the number of processes that TF_CONFIG makes run together; 1 without it.
 
     Raises:
         TrainingError: it is not what TensorFlow understands.

@@ -145,7 +145,7 @@ def _load(name: str, options: RunOptions, console: Console) -> DataSet:
 
 
 def summarize(manifest: Manifest, store: Path) -> list[str]:
-    """What was published, and how good it is."""
+    """Say what was published, and how good it is."""
     measures = manifest.measures
     accuracy = f", 10-NN accuracy {measures['knn_accuracy']:.3f}" if "knn_accuracy" in measures else ""
     return [

@@ -15,7 +15,7 @@ SHUFFLE = 7
 
 
 def of_draw(seed: Any, purpose: Any, major: Any, minor: Any) -> Any:
-    """The seed, (2,), of one stateless draw of TensorFlow."""
+    """Return the seed, (2,), of one stateless sample of TensorFlow."""
     import tensorflow as tf
 
     mixed = tf.random.experimental.stateless_fold_in(tf.stack([seed, purpose]), major)
@@ -23,5 +23,5 @@ def of_draw(seed: Any, purpose: Any, major: Any, minor: Any) -> Any:
 
 
 def order(seed: int, epoch: int, n: int) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """The order in which an epoch sees n images."""
+    """Return the order in which an epoch sees n images."""
     return np.random.default_rng((seed, SHUFFLE, epoch)).permutation(n)

@@ -14,7 +14,7 @@ MAX_MEMBERS = 2**14  # of objects, each of which may cost an error message of it
 
 
 def within(body: bytes, most_values: int) -> bytes:
-    """The body itself, if it has at most about `most_values` values.
+    """Return the body if it has at most about `most_values` values.
 
     What stands in strings is counted too; pictures in base64 have nothing to count.
 

@@ -72,7 +72,7 @@ _FORM = {
 
 
 def build_openapi(app: FastAPI, *, is_open: Callable[[str], bool], keys: bool, limited: bool) -> dict[str, Any]:
-    """The OpenAPI document of an application, made when it is first asked for.
+    """Return the OpenAPI document of an application, built at the first call.
 
     Args:
         app: has all its routes; keeps the document.
@@ -109,7 +109,7 @@ def operation(
     body: dict[str, Any] | None = None,
     more: list[dict[str, Any]] | None = None,
 ) -> dict[str, Any]:
-    """The parameters (`more` are those of path and header) and request body of an operation, for `openapi_extra`."""
+    """Return parameters (`more`: those of path and header) and request body of an operation, for `openapi_extra`."""
     extra: dict[str, Any] = {"parameters": [*_parameters(query), *(more or [])]}
     if body is not None:
         extra["requestBody"] = {"required": True, "content": body}
@@ -117,12 +117,12 @@ def operation(
 
 
 def answers(description: str, content: dict[str, Any], *statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The responses of an operation: its 200, and problem documents for `statuses` and 500."""
+    """Return the responses of an operation: its 200, and problem documents for `statuses` and 500."""
     return {200: {"description": description, "content": content}, **refusals(*statuses, 500)}
 
 
 def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The errors of an operation, as problem documents: `statuses`, and what any request may meet."""
+    """Return the errors of an operation as problem documents: `statuses`, and those of any request."""
     # Without FastAPI's `model`, which would promise them as application/json too.
     return {
         status: {"content": {PROBLEM: PROBLEM_REF}, "description": _REASONS[status]} for status in (*statuses, *ANY)
@@ -130,12 +130,12 @@ def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 def protocol_refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The errors of an operation of a serving protocol, in the protocol's form: `statuses`, 500 and as `refusals`."""
+    """Return the errors of a serving protocol's operation, in its own form: `statuses`, 500 and `refusals`."""
     return {status: {"model": ProtocolError, "description": _REASONS[status]} for status in (*statuses, 500, *ANY)}
 
 
 def schema(model: type[BaseModel], **examples: Any) -> dict[str, Any]:
-    """A JSON body of `model`, its definitions in place."""
+    """Describe a JSON body of `model`, with its definitions in place."""
     document = model.model_json_schema(ref_template="#/components/schemas/{model}")
     definitions = document.pop("$defs", {})
     media: dict[str, Any] = {"schema": _inlined(document, definitions)}
@@ -145,7 +145,7 @@ def schema(model: type[BaseModel], **examples: Any) -> dict[str, Any]:
 
 
 def _inlined(node: Any, definitions: dict[str, Any]) -> Any:
-    """A schema with what it refers to put in place: nothing else would bring a body's definitions into the document."""
+    """Replace references by their definitions: nothing else would bring a body's definitions into the document."""
     if isinstance(node, list):
         return [_inlined(each, definitions) for each in node]
     if not isinstance(node, dict):

@@ -60,7 +60,7 @@ def in_protocol(path: str) -> bool:
 
 
 def problem_response(error: DigitVaeError, protocol: bool = False, headers: dict[str, str] | None = None) -> Response:
-    """The response for an error, in the protocols' form or as a problem document."""
+    """Return the response for an error, in the protocols' form or as a problem document."""
     headers = {**SECURITY_HEADERS, **(headers or {})}
     if isinstance(error, Unavailable):
         headers = {"retry-after": str(RETRY_AFTER_S), **headers}
@@ -82,7 +82,7 @@ def problem_response(error: DigitVaeError, protocol: bool = False, headers: dict
 
 
 def with_request_id(start: Message, body: Message, request_id: str | None) -> tuple[Message, Message]:
-    """The messages of a problem that was written outside of any request, with a request's id put in."""
+    """Put a request's id into the messages of a problem that was rendered outside of any request."""
     member = f', "request_id": {json.dumps(request_id)}}}'.encode()
     content = body["body"][:-1] + member
     headers = [pair for pair in start["headers"] if pair[0] != b"content-length"]
@@ -91,7 +91,7 @@ def with_request_id(start: Message, body: Message, request_id: str | None) -> tu
 
 
 def error_response(method: str, path: str, error: DigitVaeError) -> Response:
-    """The response for an error that a request met; a fault of the service is logged, and its detail kept back."""
+    """Return the response for an error of a request; log a fault of the service and keep its detail back."""
     if error.status >= 500 and not isinstance(error, Unavailable):
         log.error("%s %s: %s", method, path, error, exc_info=error)
         error = _without_detail(type(error))
@@ -122,12 +122,12 @@ async def _starlettes(request: Request, exc: Exception) -> Response:
 
 
 async def _unforeseen(request: Request, exc: Exception) -> Response:
-    """A fault of ours: its trace goes to the log (by Starlette, which raises it again), not to the caller."""
+    """Answer an unexpected exception; Starlette logs its trace and raises it again."""
     return internal_error(request.url.path)
 
 
 def internal_error(path: str) -> Response:
-    """The response for a fault of the service itself."""
+    """Return the response for a fault of the service itself."""
     return problem_response(_without_detail(DigitVaeError), in_protocol(path))
 
 

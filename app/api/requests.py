@@ -22,19 +22,19 @@ MULTIPART = "multipart/form-data"
 
 
 def service_of(request: Request) -> Service:
-    """The service of this application."""
+    """Return the service of this application."""
     service: Service = request.app.state.service
     return service
 
 
 def served(request: Request) -> LoadedModel:
-    """The version that this request began on; another may be served to those that came later."""
+    """Return the version that this request began on; later requests may get another."""
     model: LoadedModel = request.scope["model"]
     return model
 
 
 def hung_up(receive: Receive) -> Callable[[], bool]:
-    """A question: has the caller of a request whose body is read already hung up?
+    """Return a function that tells whether the caller of a request whose body is read has disconnected.
 
     ASGI tells by a message that `receive` would wait for. Here it is made to take its first step and then closed, so
     that asking costs two microseconds and no task.
@@ -54,7 +54,7 @@ def hung_up(receive: Receive) -> Callable[[], bool]:
 
 
 def query(request: Request, model: type[M]) -> M:
-    """The query string as `model`.
+    """Validate the query string as `model`.
 
     Raises:
         InvalidParameter: a parameter is unknown or out of range.
@@ -89,7 +89,7 @@ async def read_json(request: Request) -> bytes:
 
 
 async def read_decoded_body(request: Request, max_bytes: int) -> bytes:
-    """The body without its Content-Encoding: gzip and deflate are taken off, as model servers do.
+    """Read the body and undo its Content-Encoding, gzip or deflate, as model servers do.
 
     Raises:
         EmptyBody: there is none.

@@ -30,7 +30,7 @@ SENT_HEADERS: RawHeaders = SHOWN_HEADERS[:1]
 
 
 def accepted(request: Request, *offers: str) -> str:
-    """The offer that Accept likes best (RFC 9110, 12.5.1); the first one if it says nothing.
+    """Return the offer that Accept prefers (RFC 9110, 12.5.1); the first one if there is no preference.
 
     Raises:
         NotAcceptable: it likes none of them, or does not parse.
@@ -56,13 +56,13 @@ def matches(if_none_match: str, etag: str) -> bool:
 
 
 def json_response(request: Request, **fields: Any) -> Response:
-    """A JSON document of these fields and the model's version."""
+    """Respond with a JSON document of these fields and the model's version."""
     document = {"model_version": served(request).version, **fields}
     return versioned_response(request, to_json(document), JSON)
 
 
 def versioned_response(request: Request, content: bytes | str, media_type: str) -> Response:
-    """An answer that names the version of the model that it came from."""
+    """Respond with content and the version of the model that it came from."""
     version = str(served(request).version)
     return Response(content, headers={"x-model-version": version}, media_type=media_type)
 

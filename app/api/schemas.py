@@ -159,7 +159,7 @@ class State(BaseModel):
 
 
 def rejection(errors: list[Any]) -> str:
-    """The most telling of pydantic's errors in a few words: the one that got deepest into the value."""
+    """Describe the most telling of pydantic's errors in a few words: the one deepest in the value."""
     error = max(errors, key=lambda e: len(e["loc"]))
     where = ".".join(str(part) for part in error["loc"] if not (isinstance(part, str) and "[" in part))
     message = str(error["msg"]).removeprefix("Value error, ")

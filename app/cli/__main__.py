@@ -72,7 +72,7 @@ PASSED_ON = {"serve": serve.run, "train": train.run}
 
 
 def parser() -> Parser:
-    """The whole command line."""
+    """Return the whole command line."""
     root = Parser(prog="digit-vae", description=DESCRIPTION, epilog=EPILOG)
     root.add_release()
     commands = root.add_subparsers(title="commands", metavar="COMMAND", required=True)

@@ -53,7 +53,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def whole(least: int, most: int | None = None) -> Callable[[str], int]:
-    """A reader of whole numbers in a range, both ends included; for `type=`."""
+    """Return a reader of whole numbers in a range, both ends included; for `type=`."""
 
     def read(text: str) -> int:
         try:
@@ -67,7 +67,7 @@ def whole(least: int, most: int | None = None) -> Callable[[str], int]:
 
 
 def number(least: float, most: float | None = None) -> Callable[[str], float]:
-    """A reader of numbers in a range, both ends included; for `type=`."""
+    """Return a reader of numbers in a range, both ends included; for `type=`."""
 
     def read(text: str) -> float:
         try:

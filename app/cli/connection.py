@@ -32,7 +32,7 @@ FIRST_WAIT_S = 0.05  # somebody watches: that nobody listens at the address is t
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    """The options that say which model is meant."""
+    """Add the options that name a model: of a service, or of a store."""
     group = parser.add_argument_group("model")
     either = group.add_mutually_exclusive_group()
     either.add_argument("--url", help=f"address of a running service; by default $VAE_URL, or {DEFAULT_URL}")
@@ -50,7 +50,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def add_key(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
-    """The option of everything that asks a service."""
+    """Add the option for the service's key."""
     parser.add_argument(
         "--api-key",
         metavar="KEY",
@@ -59,7 +59,7 @@ def add_key(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
 
 
 def use(options: argparse.Namespace, work: Callable[[AsyncClient], Awaitable[R]]) -> R:
-    """What `work` makes of the model that the options name.
+    """Call `work` with a client of the model that the options name, and return its result.
 
     Raises:
         ClientError, StoreError, EngineError: see the client and app.models.loader.load_version.

@@ -82,7 +82,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _form(options: argparse.Namespace) -> str:
-    """The form of the table, by option or by the output's ending."""
+    """Return the form of the table, by option or by the output's suffix."""
     if options.form:
         return str(options.form)
     suffix = Path(options.output).suffix.lower().removeprefix(".")

@@ -36,7 +36,7 @@ class Input:
 
 
 def inputs(names: list[str]) -> list[Input]:
-    """The images of files, folders and standard input, in order; folders sorted.
+    """List the images of files, folders and standard input, in order; folders sorted.
 
     Raises:
         CommandError: a file is missing or unreadable, or a folder holds no picture.
@@ -59,7 +59,7 @@ def _inputs(name: str) -> Iterator[Input]:
 
 
 def _walked(root: Path) -> Iterator[Input]:
-    """The pictures below a folder, hidden ones left out; the label is the folder between."""
+    """List the pictures below a folder, hidden ones left out; the label is the folder between."""
     found = 0
     for path in sorted(root.rglob("*")):
         inside = path.relative_to(root)
@@ -83,7 +83,7 @@ def _arrays(name: str, data: bytes) -> Iterator[Input]:
 
 
 def read(name: str) -> bytes:
-    """A file, or standard input.
+    """Read a file, or standard input.
 
     Raises:
         CommandError: it cannot be read.
@@ -95,7 +95,7 @@ def read(name: str) -> bytes:
 
 
 def loads(name: str, data: bytes) -> npt.NDArray[Any]:
-    """The array of an npy file.
+    """Read the array of an npy file.
 
     Raises:
         CommandError: it is none.
@@ -108,7 +108,7 @@ def loads(name: str, data: bytes) -> npt.NDArray[Any]:
 
 
 def npy(array: npt.NDArray[Any]) -> bytes:
-    """An array as an npy file."""
+    """Write an array as an npy file."""
     out = io.BytesIO()
     np.save(out, array, allow_pickle=False)
     return out.getvalue()
@@ -142,7 +142,7 @@ def write(name: str, data: bytes) -> None:
 
 
 def _replace(path: Path, data: bytes) -> None:
-    """What stood there before stays until the new content is complete; what is no plain file is written to."""
+    """Replace a file once the new content is complete; write straight to devices and pipes."""
     if path.exists() and not path.is_file():
         path.write_bytes(data)
         return

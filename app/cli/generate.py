@@ -70,7 +70,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def points(given: list[str]) -> npt.NDArray[Any]:
-    """The values of --z as an array (n, d).
+    """Read the values of --z as an array (n, d).
 
     Raises:
         UsageError: a value is neither numbers with commas between nor an npy file, or their lengths differ.

@@ -85,7 +85,7 @@ def _add_store(parser: argparse._ActionsContainer) -> None:
 
 
 def show_all(options: argparse.Namespace) -> int:
-    """A line for every version, the newest last."""
+    """Print a line for every version, the newest last."""
     store = _store(options)
     pinned = store.pinned()
     print("version  published         d  image  data           test loss")
@@ -102,7 +102,7 @@ def show_all(options: argparse.Namespace) -> int:
 
 
 def show(options: argparse.Namespace) -> int:
-    """The manifest, as JSON."""
+    """Print the manifest as JSON."""
     if options.url:
         options.store, wanted, options.version, options.timeout = None, options.version, None, 30.0
         served = connection.use(options, lambda client: client.model())
@@ -151,7 +151,7 @@ def unpin(options: argparse.Namespace) -> int:
 
 
 def _put(path: Path, text: str) -> None:
-    """The whole file or the one before: services read it at any moment."""
+    """Replace a file as a whole: services may read it at any moment."""
     part = path.with_name(f".{path.name}-{os.getpid()}")
     try:
         with part.open("w") as file:
@@ -175,7 +175,7 @@ def _lines(name: str) -> list[str]:
 
 
 def _with(lines: list[str], line: str) -> str:
-    """The lines with the variable set: in its place if it is set already, at the end if not."""
+    """Set the variable in its line, or append a line."""
     places = [i for i, each in enumerate(lines) if each.strip().removeprefix("export ").startswith(f"{VARIABLE}=")]
     kept = [each for i, each in enumerate(lines) if i not in places]
     kept.insert(places[0] if places else len(kept), line)

@@ -43,7 +43,7 @@ async def encode_all(client: AsyncClient, found: list[Input], how: Preparation) 
 
 
 async def encode_readable(client: AsyncClient, found: list[Input], how: Preparation) -> Encoded:
-    """The pictures that can be read; of every other a line on stderr says why it was left out.
+    """Encode the pictures that can be read; report each other one on stderr with the reason.
 
     Raises:
         CommandError: none can be read.
@@ -71,7 +71,7 @@ async def encode_readable(client: AsyncClient, found: list[Input], how: Preparat
 async def _outcomes(
     client: AsyncClient, group: Sequence[Input], how: Preparation
 ) -> AsyncIterator[tuple[Sequence[Input], Encoding | str]]:
-    """A group as a whole; if that is refused, picture by picture: each with its encoding, or with what is wrong."""
+    """Encode a group; if it is rejected, picture by picture, each with its encoding or its error."""
     try:
         outcome = await client.encode([each.image for each in group], invert=how.invert, fit=how.fit)
     except (InvalidInput, ProblemError) as exc:

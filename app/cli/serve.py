@@ -56,7 +56,7 @@ def main(arguments: list[str] | None = None, prog: str = "scripts/serve") -> int
 
 
 def parser(prog: str = PROG) -> Parser:
-    """The command line, under the name it was called by."""
+    """Return the command line, under the name it was called by."""
     parser = Parser(
         prog=prog,
         description="Serve the newest version of the model store over HTTP. Settings are environment variables "

@@ -26,7 +26,7 @@ def check_available(form: str) -> None:
 
 
 def as_csv(inputs: list[Input], result: Encoding) -> bytes:
-    """A head, then file, label and the coordinates of z_mean; each number reads back as the same float32."""
+    """Write a header, then file, label and z_mean; each number reads back as the same float32."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(["file", "label", *_coordinates(result)])
@@ -36,7 +36,7 @@ def as_csv(inputs: list[Input], result: Encoding) -> bytes:
 
 
 def as_json(inputs: list[Input], result: Encoding) -> bytes:
-    """The version, and of every image file, label, z_mean and z_log_var."""
+    """Write the version, and for every image file, label, z_mean and z_log_var."""
     rows = [
         {"file": each.name, "label": each.label, "z_mean": z_mean, "z_log_var": z_log_var}
         for each, z_mean, z_log_var in zip(inputs, result.z_mean.tolist(), result.z_log_var.tolist(), strict=True)
@@ -50,7 +50,7 @@ def as_npy(inputs: list[Input], result: Encoding) -> bytes:
 
 
 def as_parquet(inputs: list[Input], result: Encoding) -> bytes:
-    """The columns of the CSV; the coordinates are float32."""
+    """Write the columns of the CSV; the coordinates are float32."""
     import pyarrow
     import pyarrow.parquet
 
@@ -70,7 +70,7 @@ FORMS: dict[str, Callable[[list[Input], Encoding], bytes]] = {
 
 
 def _text(name: str) -> str:
-    """A file's name as Unicode, which Parquet wants and a file system need not have."""
+    """Return a file's name as Unicode, which Parquet needs and a file system does not."""
     return name.encode(errors="surrogateescape").decode(errors="replace")
 
 

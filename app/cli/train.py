@@ -34,7 +34,7 @@ def run(arguments: list[str]) -> int:
 
 
 def parser() -> Parser:
-    """The options, for completion."""
+    """Return the options, for completion."""
     from training.__main__ import parser
 
     return parser(PROG)

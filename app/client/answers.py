@@ -23,7 +23,7 @@ MOST_DIGIT_PIXELS = 2**20  # of one digit; a picture of few bytes may claim bill
 
 
 def problem(response: httpx.Response) -> Problem:
-    """The problem document of an error; one is made up for whoever stands before the service and sends none."""
+    """Read the problem document of an error; make one up for a proxy that sends none."""
     status = response.status_code
     if response.headers.get("content-type", "").partition(";")[0] == PROBLEM:
         with suppress(Exception):  # one that cannot be read is as good as none
@@ -36,7 +36,7 @@ def problem(response: httpx.Response) -> Problem:
 
 
 def encoding(response: httpx.Response, n: int) -> Encoding:
-    """The answer of POST /encode for n images.
+    """Read the response of POST /encode for n images.
 
     Raises:
         BadAnswer: it is no such answer.
@@ -48,7 +48,7 @@ def encoding(response: httpx.Response, n: int) -> Encoding:
 
 
 def generated(response: httpx.Response, z: FloatArray) -> Generated:
-    """The answer of POST /generate for z (n, d), as npy.
+    """Read the response of POST /generate for z (n, d), as npy.
 
     Raises:
         BadAnswer: it is no such answer.
@@ -61,7 +61,7 @@ def generated(response: httpx.Response, z: FloatArray) -> Generated:
 
 
 def sampled(response: httpx.Response, n: int) -> Generated:
-    """The answer of POST /generate for n draws, as JSON.
+    """Read the response of POST /generate for n samples, as JSON.
 
     Raises:
         BadAnswer: it is no such answer.
@@ -72,7 +72,7 @@ def sampled(response: httpx.Response, n: int) -> Generated:
 
 
 def reconstruction(response: httpx.Response, n: int) -> Reconstruction:
-    """The answer of POST /reconstruct for n images.
+    """Read the response of POST /reconstruct for n images.
 
     Raises:
         BadAnswer: it is no such answer.
@@ -91,7 +91,7 @@ def reconstruction(response: httpx.Response, n: int) -> Reconstruction:
 
 
 def drawing(response: httpx.Response) -> Drawing:
-    """The answer of GET /manifold.png.
+    """Read the response of GET /manifold.png.
 
     Raises:
         BadAnswer: it is no picture.
@@ -103,7 +103,7 @@ def drawing(response: httpx.Response) -> Drawing:
 
 
 def manifest(response: httpx.Response) -> dict[str, Any]:
-    """The answer of GET /model.
+    """Read the response of GET /model.
 
     Raises:
         BadAnswer: it is no such answer.

@@ -125,7 +125,7 @@ class AsyncClient:
         read: Callable[[httpx.Response, int], R],
         shown: tuple[str, Progress],
     ) -> list[R]:
-        """The results for all images, in order; a batch gives several if it had to be halved."""
+        """Return the results for all images, in order; a batch that had to be halved gives several."""
         what, progress = shown
 
         async def of(batch: Batch) -> list[R]:
@@ -167,7 +167,7 @@ class AsyncClient:
 async def _in_order(
     work: Callable[[T], Coroutine[Any, Any, R]], items: Iterator[T], most: int, done: Callable[[int], None]
 ) -> list[R]:
-    """What `work` makes of every item, in order, with at most `most` under way; `done` is told their lengths."""
+    """Apply `work` to every item, at most `most` at once; return the results in order, and their lengths to `done`."""
     results: list[R] = []
     waiting: deque[tuple[T, asyncio.Task[R]]] = deque()
 

@@ -90,7 +90,7 @@ class Fault(ProblemError):
 
 
 def error_of(problem: Problem, index: int | None = None) -> ProblemError:
-    """The error for a problem document, by its status."""
+    """Return the error for a problem document, by its status."""
     if problem.status in (429, 503):
         return Unavailable(problem, index)
     return (Refused if problem.status < 500 else Fault)(problem, index)

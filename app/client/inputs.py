@@ -62,7 +62,7 @@ class Batch:
         return len(self.content)
 
     def halves(self) -> tuple[Batch, Batch]:
-        """The batch as two; it must hold at least two images."""
+        """Return the batch as two; it must hold at least two images."""
         middle = len(self) // 2
         return Batch(self.start, self.content[:middle]), Batch(self.start + middle, self.content[middle:])
 
@@ -163,7 +163,7 @@ def _file(image: Any) -> bytes:
 
 
 def _png(picture: Pillow.Image) -> bytes:
-    """A picture as a PNG file, upright: what the format cannot hold (CMYK, floats, EXIF) is wait_idle here."""
+    """Encode a picture as PNG, upright; convert modes that the format does not have (CMYK, floats)."""
     out = io.BytesIO()
     try:
         upright = ImageOps.exif_transpose(picture)
@@ -180,7 +180,7 @@ def _png(picture: Pillow.Image) -> bytes:
 
 
 def _narrowed(picture: Pillow.Image) -> Pillow.Image:
-    """A picture of 32 bits a pixel in 8 or 16.
+    """Convert a picture of 32 bits a pixel to 8 or 16.
 
     What is white no such mode says: as many levels as its values need, 1, 255 or 65535.
     """

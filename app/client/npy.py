@@ -13,7 +13,7 @@ MEDIA_TYPE = "application/x-npy"
 
 
 def dumps(array: npt.NDArray[Any]) -> bytes:
-    """An array as an npy file."""
+    """Write an array as an npy file."""
     out = io.BytesIO()
     np.lib.format.write_array(out, np.ascontiguousarray(array), allow_pickle=False)
     return out.getvalue()

@@ -30,7 +30,7 @@ MOST_LATENTS = 1024  # in one request; the service takes 4096 unless it is set o
 
 
 def options(url: str, headers: dict[str, str] | None, api_key: str | None, timeout_s: float) -> dict[str, Any]:
-    """The arguments of httpx's client.
+    """Return the arguments of httpx's client.
 
     Raises:
         InvalidInput: the address is not one of HTTP, or the key cannot be one.
@@ -48,7 +48,7 @@ def options(url: str, headers: dict[str, str] | None, api_key: str | None, timeo
 
 
 def _key(api_key: str | None, taken: bool) -> dict[str, str]:
-    """The header that carries the key, if there is one. The key itself is in no error: those are logged."""
+    """Return the header that carries the key, if there is one. No error contains the key: errors are logged."""
     key = (os.environ.get(KEY_VARIABLE, "") if api_key is None else api_key).strip()
     if not all("!" <= letter <= "~" for letter in key):
         raise InvalidInput("An API key is made of letters, digits and signs of ASCII, without a space.")
@@ -58,7 +58,7 @@ def _key(api_key: str | None, taken: bool) -> dict[str, str]:
 
 
 def arguments(call: Call, timeout_s: float | None) -> dict[str, Any]:
-    """A call as the arguments of httpx's `request`; without a timeout that of the client holds."""
+    """Return a call as the arguments of httpx's `request`; without a timeout the client's holds."""
     limits = {} if timeout_s is None else {"timeout": timeout_s}
     return limits | {
         "method": call.method,
@@ -71,7 +71,7 @@ def arguments(call: Call, timeout_s: float | None) -> dict[str, Any]:
 
 
 def judged(outcome: httpx.Response | httpx.TransportError, url: str) -> httpx.Response:
-    """A last outcome: the response if it is a success.
+    """Return the response of a last outcome if it is a success.
 
     Raises:
         ConnectionFailed, ProblemError: it is not.
@@ -84,12 +84,12 @@ def judged(outcome: httpx.Response | httpx.TransportError, url: str) -> httpx.Re
 
 
 def probe_s(left_s: float) -> float:
-    """The timeout of one question of `wait_ready`, which holds once for connecting and once for the answer."""
+    """Return the timeout of one request of `wait_ready`, which holds for connecting and again for the response."""
     return min(max(left_s, READY_WAIT_S), PROBE_S) / 2
 
 
 def not_ready(outcome: httpx.Response | httpx.TransportError, url: str, timeout_s: float) -> NotReady:
-    """What `wait_ready` raises, with the last outcome as the reason."""
+    """Return the error that `wait_ready` raises, with the last outcome as the reason."""
     why = problem(outcome).detail if isinstance(outcome, httpx.Response) else connection_error(outcome, url)
     return NotReady(f"{url} was not ready after {timeout_s:g} s: {why}")
 
@@ -105,7 +105,7 @@ def may_be_halved(error: ProblemError, batch: Batch) -> bool:
 
 
 def placed(error: ProblemError, batch: Batch) -> ProblemError:
-    """The error with the place of the image it is about, if that is a single one."""
+    """Return the error with the place of its image, if it is about a single one."""
     return error_of(error.problem, batch.start) if len(batch) == 1 and error.code in ONE_OF_THEM else error
 
 

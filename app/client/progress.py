@@ -13,7 +13,7 @@ Progress = bool | Tell
 
 @contextmanager
 def showing(progress: Progress, what: str, total: int | None) -> Iterator[Callable[[int], None]]:
-    """A function to tell so many more images to.
+    """Yield a function to call with the number of further images.
 
     Args:
         progress: False for nothing, True for a bar on stderr, or a function of (done, total or None).

@@ -82,7 +82,7 @@ class Drawing:
 
 
 def joined_encodings(parts: Sequence[Encoding]) -> Encoding:
-    """The results of batches, in order, as one.
+    """Join the results of batches, in order.
 
     Raises:
         VersionChanged: they come from several versions of the model.

@@ -94,7 +94,7 @@ class Attempts:
 
 
 def connection_error(error: httpx.TransportError, url: str) -> ConnectionFailed:
-    """An error of httpx as one of ours."""
+    """Convert an error of httpx."""
     if isinstance(error, httpx.TimeoutException):
         return TimedOut(f"{url} did not answer in time ({type(error).__name__}).")
     return ConnectionFailed(f"{url} cannot be reached: {error or type(error).__name__}")

@@ -67,7 +67,7 @@ class Client:
     def encode(
         self, images: Images, *, invert: Invert = "auto", fit: Fit = "auto", progress: Progress = False
     ) -> Encoding:
-        """The posterior of every image, in order.
+        """Encode images: the posterior of each, in order.
 
         Args:
             images: a path, the bytes of a picture file, a PIL image, an array (h, w) or (n, h, w) of uint8 0 .. 255
@@ -96,7 +96,7 @@ class Client:
     def generate(
         self, z: Any = None, *, sample: int | None = None, seed: int | None = None, progress: Progress = False
     ) -> Generated:
-        """The digits at points of the latent space, or at draws from the prior.
+        """Decode points of the latent space, or samples from the prior, to digits.
 
         Args:
             z: d numbers, or (n, d) of them; a list or an array.
@@ -125,11 +125,11 @@ class Client:
     def manifold(
         self, n: int = 15, *, scale: int = 1, low: float = 0.05, high: float = 0.95, dims: tuple[int, int] = (0, 1)
     ) -> Drawing:
-        """The n x n digits over a square of the latent plane, from quantile `low` to `high` of N(0, 1)."""
+        """Draw n x n digits over a square of the latent plane, from quantile `low` to `high` of N(0, 1)."""
         return answers.drawing(self._ask(calls.manifold(n, scale, low, high, dims)))
 
     def model(self) -> dict[str, Any]:
-        """The manifest of the served version: `version`, `latent_dim`, `image_shape`, `measures` and more."""
+        """Return the manifest of the served version: `version`, `latent_dim`, `image_shape`, `measures` and more."""
         return answers.manifest(self._ask(calls.model()))
 
     def wait_ready(self, timeout_s: float = 60.0) -> None:
@@ -167,7 +167,7 @@ class Client:
         read: Callable[[httpx.Response, int], R],
         shown: tuple[str, Progress],
     ) -> list[R]:
-        """The results for all images, in order; a batch gives several if it had to be halved."""
+        """Return the results for all images, in order; a batch that had to be halved gives several."""
         what, progress = shown
         with showing(progress, what, count(images) if progress else None) as more:
             found = in_order(

@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 def in_order(work: Callable[[T], R], items: Iterator[T], most: int, done: Callable[[int], None]) -> list[R]:
-    """What `work` makes of every item, in order, with at most `most` under way; `done` is told their lengths.
+    """Apply `work` to every item, at most `most` at once; return the results in order, and their lengths to `done`.
 
     After an error, or Ctrl-C, what is under way is left to end by itself: its answer is no longer wanted.
     """
@@ -41,7 +41,7 @@ def in_order(work: Callable[[T], R], items: Iterator[T], most: int, done: Callab
 
 
 def _started(work: Callable[[T], R], item: T) -> Future[R]:
-    """The result to come of a thread that the process does not wait for when it ends, as it would for a pool's."""
+    """Start a daemon thread for `work` and return its future; a pool's threads would keep the process from ending."""
     future: Future[R] = Future()
 
     def run() -> None:

@@ -69,7 +69,7 @@ class ReadLimitedFile(io.BytesIO):
 
 
 def from_base64(text: str) -> bytes:
-    """A file that came as text: base64, or a data: URL of it.
+    """Decode a file that came as text: base64, or a data: URL.
 
     Raises:
         InvalidImage: it is not base64.
@@ -128,7 +128,7 @@ def open_picture(data: bytes, max_pixels: int) -> Image.Image:
 
 
 def decode(picture: Image.Image) -> FloatArray:
-    """The pixels of an opened picture as grey in [0, 1], float32 (height, width).
+    """Return the pixels of an opened picture as grey in [0, 1], float32 (height, width).
 
     The EXIF orientation is applied, 16-bit grey scaled (not clipped), colour reduced to luminance (ITU-R 601),
     and transparency laid on white if the ink is dark, on black if it is light. Pictures larger than
@@ -153,7 +153,7 @@ def decode(picture: Image.Image) -> FloatArray:
 
 
 def decode_grey(picture: Image.Image) -> ByteArray | None:
-    """The grey levels, uint8 (height, width), of an opened PNG that holds 8-bit grey and nothing else; else None.
+    """Return the grey levels, uint8 (height, width), of an opened PNG of 8-bit grey alone; None for any other.
 
     What `decode` gives for such a picture is this / 255.
 
@@ -197,7 +197,7 @@ def _grey(picture: Image.Image) -> Image.Image:
 
 
 def _flatten(picture: Image.Image) -> Image.Image:
-    """An RGBA picture on the background its ink asks for: white under dark ink, black under light ink."""
+    """Compose an RGBA picture with the background that its ink needs: white under dark ink, black under light ink."""
     alpha = np.asarray(picture.getchannel("A"), np.float32) / 255
     grey = np.asarray(picture.convert("RGB").convert("L"), np.float32)
     ink = float((grey * alpha).sum() / max(float(alpha.sum()), 1e-6))

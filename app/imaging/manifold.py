@@ -19,7 +19,7 @@ def grid(n: int, low: float, high: float) -> FloatArray:
 
 
 def latents(quantiles: FloatArray, latent_dim: int, dims: tuple[int, int] = (0, 1)) -> FloatArray:
-    """The z of every tile, row by row from the top left; float32 (n * n, latent_dim).
+    """Return the z of every tile, row by row from the top left; float32 (n * n, latent_dim).
 
     The tile at row i and column j has quantiles[j] along dims[0] and quantiles[i] along dims[1], zero elsewhere.
     """

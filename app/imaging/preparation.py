@@ -135,7 +135,7 @@ class _Crop:
 
 
 def _cut_out(ink: FloatArray, noise: float) -> _Crop:
-    """The digit without specks of dirt, its box drawn where the edge of a sharp original was."""
+    """Cut out the digit without specks of dirt; its box is at the edge of a sharp original."""
     from scipy import ndimage
 
     digit = _without_specks(ink)
@@ -177,7 +177,7 @@ def _blur(ink: FloatArray, pixel: float) -> float:
 
 
 def _scaled(digit: _Crop, shape: tuple[int, int]) -> FloatArray:
-    """The digit with its longer side as long as MNIST's box in this field."""
+    """Scale the digit so that its longer side is as long as MNIST's box in this field."""
     top, left, bottom, right = digit.box
     factor = round(min(shape) * BOX_SHARE) / max(bottom - top, right - left)
     height, width = (max(1, round(side * factor)) for side in (bottom - top, right - left))
@@ -197,7 +197,7 @@ def _scaled_to(grey: FloatArray, side: int) -> FloatArray:
 
 
 def _centred(digit: FloatArray, shape: tuple[int, int]) -> FloatArray:
-    """The digit in an empty field, its centre of mass on the field's centre, as far as it fits."""
+    """Place the digit in an empty field, its centre of mass at the field's centre as far as it fits."""
     mass = digit.sum()
     centre_y = float((digit.sum(1) * np.arange(digit.shape[0])).sum() / mass)
     centre_x = float((digit.sum(0) * np.arange(digit.shape[1])).sum() / mass)
@@ -214,7 +214,7 @@ def _place(centre: float, length: int, field: int) -> int:
 
 
 def _letterbox(grey: FloatArray, shape: tuple[int, int]) -> FloatArray:
-    """The whole picture scaled into the field, its aspect kept, the rest dark."""
+    """Scale the whole picture into the field, keep its aspect, and leave the rest dark."""
     factor = min(shape[0] / grey.shape[0], shape[1] / grey.shape[1])
     height = min(shape[0], max(1, round(grey.shape[0] * factor)))
     width = min(shape[1], max(1, round(grey.shape[1] * factor)))

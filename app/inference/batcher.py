@@ -41,13 +41,13 @@ class BatchObserver(Protocol):
         """So many rows wait now."""
 
     def batch(self, rows: int, waits_s: Sequence[float], took_s: float) -> None:
-        """A model call ended; `waits_s` has what each request in it waited before."""
+        """Count a model call; `waits_s` has the seconds that each of its requests waited."""
 
     def rejected(self) -> None:
-        """A request was refused for want of room."""
+        """Count a request that was rejected because the queue is full."""
 
     def abandoned(self) -> None:
-        """A request was dropped before its model call: its caller left, or its time was up."""
+        """Count a request that was dropped before its model call: its caller left, or its time was up."""
 
 
 class Unobserved:
@@ -127,7 +127,7 @@ class Batcher:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="inference")
 
     async def submit(self, call: ModelCall, rows: Array, is_disconnected: IsDisconnected | None = None) -> ModelOutputs:
-        """The call's result for these rows, whatever else was in the batch.
+        """Return the call's result for these rows, whatever else is in the batch.
 
         Args:
             call: a function of the engine; equal functions share batches.
@@ -163,7 +163,7 @@ class Batcher:
         )
 
     def _run(self, call: ModelCall, rows: Array) -> ModelOutputs:
-        """The call here and now: a lone request is spared two turns of the loop."""
+        """Run the call at once: a lone request is spared two turns of the event loop."""
         self._ran_inline_this_tick = True
         asyncio.get_running_loop().call_soon(self._end_turn)
         (outcome,), took_s = _timed(call, (rows,))
@@ -220,7 +220,7 @@ class Batcher:
         running.add_done_callback(lambda done: loop.call_soon_threadsafe(self._collect, batch, waits, done))
 
     def _next_batch(self, now: float) -> list[_Waiting]:
-        """The oldest call and all that can join it, in order; callers that left are dropped."""
+        """Return the oldest call and all that can join it, in order; drop callers that left."""
         batch: list[_Waiting] = []
         others: deque[_Waiting] = deque()
         size = 0
@@ -270,7 +270,7 @@ class Batcher:
         await asyncio.wrap_future(self._thread.submit(lambda: None))
 
     def running_batch(self) -> object | None:
-        """What the thread is at: another object for each batch; None while it is idle. For any thread to ask."""
+        """Return a token identifying the batch in the thread, or None if it is idle. Thread-safe."""
         return self._in_thread
 
     def abort(self, error: Unavailable) -> None:
@@ -291,7 +291,7 @@ class Batcher:
 
 
 def _timed(call: ModelCall, parts: Sequence[Array]) -> tuple[list[Outcome], float]:
-    """The outcomes, and what they took in seconds."""
+    """Return the outcomes, and the seconds they took."""
     started = time.perf_counter()
     outcomes = _infer(call, parts)
     return outcomes, time.perf_counter() - started

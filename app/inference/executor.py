@@ -26,7 +26,7 @@ class BoundedExecutor:
         self._under_way = 0  # or waiting
 
     async def run(self, work: Callable[[], T]) -> T:
-        """What `work` returns, called in a thread.
+        """Call `work` in a thread and return its result.
 
         Raises:
             Overloaded: too much waits already.

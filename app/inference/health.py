@@ -43,12 +43,12 @@ class Health:
         self._rest_until = 0.0
 
     def failed(self, error: DigitVaeError) -> None:
-        """A model call failed. Many failures cost one probe a second, so that bad input cannot keep the model busy."""
+        """Note a failed call. Many failures cost one probe a second, so that bad input cannot keep the model busy."""
         if self._probing is None and time.monotonic() >= self._rest_until:
             self._probing = asyncio.get_running_loop().create_task(self._judge())
 
     def on_model_hang(self) -> None:
-        """A model call does not return."""
+        """Note that a model call does not return."""
         self.trouble = HANGING
 
     def close(self) -> None:

@@ -35,7 +35,7 @@ class ImageLoader:
         self._executor = executor
 
     def levels(self, engine: Engine, image: ImageInput, invert: Invert) -> ByteArray | None:
-        """A picture that needs no preparation but perhaps a turn, as grey levels (1, h, w); None for any other.
+        """Return a picture that needs no preparation but inversion as grey levels (1, h, w); None for any other.
 
         Raises:
             InvalidImage, ImageTooLarge: it is none, or none that is read.

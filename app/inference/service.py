@@ -93,7 +93,7 @@ class Service:
         fit: Fit,
         is_disconnected: IsDisconnected | None = None,
     ) -> Posterior:
-        """The posterior of every image, in order.
+        """Compute the posterior of every image, in order.
 
         Args:
             model: the version that the request began on; so below.
@@ -142,7 +142,7 @@ class Service:
     async def manifold(
         self, model: LoadedModel, n: int, scale: int, span: tuple[float, float], dims: tuple[int, int]
     ) -> bytes:
-        """The notebook's figure, between two quantiles, as a PNG of n * h * scale pixels a side.
+        """Draw the notebook's figure between two quantiles, as a PNG of n * h * scale pixels a side.
 
         It is drawn once, also for those who ask while it is being drawn: after a change of version all do.
         """
@@ -165,7 +165,7 @@ class Service:
             return await self._executor.run(lambda: self.picture(digits, n, scale))
 
     def picture(self, digits: ByteArray, columns: int | None, scale: int) -> bytes:
-        """A contact sheet of digits (n, h, w) as a PNG."""
+        """Draw a contact sheet of digits (n, h, w) as a PNG."""
         if scale > self.settings.max_scale:
             raise InvalidParameter(f"scale is {scale}; at most {self.settings.max_scale} is drawn.")
         if columns is not None and columns > len(digits):
@@ -182,7 +182,7 @@ class Service:
         return await self._executor.run(lambda: self.picture(digits, columns, scale))
 
     async def serialize(self, write: Callable[[], T], *arrays: FloatArray) -> T:
-        """What `write` makes of arrays, in a thread once that is more than a moment's work.
+        """Serialize arrays with `write`, in a worker thread above QUICK_NUMBERS numbers.
 
         Raises:
             AnswerTooLarge: it would be more than is sent.
@@ -231,7 +231,7 @@ class Service:
         return self._batcher.running_batch()
 
     def on_model_hang(self) -> None:
-        """A model call will not return: say so to whoever waits for it, and to whoever asks."""
+        """Fail the requests that wait for a model call that will not return, and report not ready."""
         self.health.on_model_hang()
         self._batcher.abort(ModelFailing(HANGING))
 

@@ -100,7 +100,7 @@ class AdmissionLimit:
         return len(self._under_way) < self._limit
 
     def refused(self, path: str, request_id: bytes) -> tuple[Message, Message]:
-        """What a request gets for which there is no room, and note of it; for who asks before there is a task."""
+        """Count a rejected request and return its 503; called before the request has a task."""
         self.metrics.rejected()
         self.metrics.request(path, self._refusal[False][0]["status"], 0.0)
         return problems.with_request_id(*self._refusal[False], request_id.decode("ascii"))
@@ -158,13 +158,13 @@ class _Answer:
 
 
 def _route(scope: Scope) -> str:
-    """The path as it is declared, so that metrics have a series per route and not per address."""
+    """Return the declared path, so that metrics have a series per route and not per address."""
     declared = getattr(scope.get("route"), "path", None)
     return str(declared or scope["path"])
 
 
 def _messages(error: DigitVaeError) -> Refusals:
-    """The answers for an error, made once: refusing must be cheaper than anything that is refused."""
+    """Render the responses for an error once: a rejection must be cheaper than any request."""
     of_no_request = contextvars.Context()
     responses = {protocol: of_no_request.run(problems.problem_response, error, protocol) for protocol in (False, True)}
     return {

@@ -46,7 +46,7 @@ def is_open(path: str, more: Collection[str] = ()) -> bool:
 
 
 def add_auth(inner: ASGIApp, settings: Settings, metrics: Metrics, open_paths: Collection[str]) -> ASGIApp:
-    """The inner behind what the settings ask for: the inner itself where they ask for nothing.
+    """Wrap an application in the middleware that the settings ask for; return it alone where they ask for none.
 
     Args:
         inner: what answers those who may call.
@@ -77,7 +77,7 @@ class Keyring:
         self._keys = tuple(keys)
 
     def key_name(self, offers: Iterable[bytes]) -> str | None:
-        """The name of the key that is among the offers; None if none of them is a key."""
+        """Return the name of the key among the credentials; None if none of them is a key."""
         found = None
         for offer in offers:
             digest = hashlib.sha256(offer).digest()
@@ -88,7 +88,7 @@ class Keyring:
 
 
 def credentials(headers: RawHeaders) -> list[bytes]:
-    """What a request offers as a key: `Authorization: Bearer KEY` (RFC 6750, 2.1), `X-API-Key: KEY`, or both.
+    """Return a request's credentials: `Authorization: Bearer KEY` (RFC 6750, 2.1), `X-API-Key: KEY`, or both.
 
     A proxy may want Authorization for itself, hence the second. Of a header that is repeated the last one counts, so
     there are never more than two; a query parameter is no offer, since addresses are logged.

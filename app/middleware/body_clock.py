@@ -17,7 +17,7 @@ from app.errors import BodyTimeout
 
 
 class BodyBrokenOff(asyncio.CancelledError):
-    """The request was cancelled while it waited for its body; edge.py tells the caller so."""
+    """The request was cancelled while it waited for its body; admission.py answers it."""
 
 
 class BodyClock:

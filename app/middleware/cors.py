@@ -14,7 +14,7 @@ TOLD = ("ETag", "Inference-Header-Content-Length", "Retry-After", "WWW-Authentic
 
 
 def add_cors(app: ASGIApp, origins: tuple[str, ...]) -> ASGIApp:
-    """The application with the headers that let pages of `origins` read its answers.
+    """Wrap an application so that pages of `origins` may read its responses.
 
     Cookies are not among what a page may send: a key is a header, which no browser adds by itself.
     """

@@ -77,7 +77,7 @@ async def _array(service: Service, model: LoadedModel, body: bytes, gone: Callab
 
 
 async def posterior(service: Service, model: LoadedModel, body: bytes, gone: Callable[[], bool]) -> Answer:
-    """A picture to JSON with its posterior."""
+    """Encode a picture and serialize its posterior as JSON."""
     z_mean, z_log_var = await service.encode(model, [body], "auto", "auto", gone)
     document = {"model_version": model.version, "z_mean": z_mean.tolist(), "z_log_var": z_log_var.tolist()}
     return to_json(document), b"application/json"
@@ -124,7 +124,7 @@ async def _answered(scope: Scope, receive: Receive, send: Send, work: Work) -> i
 
 
 async def _read(clock: BodyClock) -> bytes:
-    """The whole body.
+    """Read the whole body.
 
     Raises:
         EmptyBody: there is nothing in it.

@@ -82,7 +82,7 @@ class _Graph:
         return {node.op for body in bodies for node in body}
 
     def reached_from(self, names: Iterable[str]) -> set[str]:
-        """The operations of these nodes, of all that they take, and of the functions that are called on the way.
+        """Return the operations of these nodes, of their inputs, and of the functions called on the way.
 
         Of a function all counts, whether its outputs need it or not: what has a side effect runs in any case.
         """

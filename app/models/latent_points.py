@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 
 def load(table: Path) -> bytes:
-    """The points as `{"z_mean": [[..d..], ...], "labels": [..] or null}`; no points if there is no such table.
+    """Read the points as `{"z_mean": [[..d..], ...], "labels": [..] or null}`; no points if there is no such table.
 
     A report is not part of a version's promise: a damaged one costs the page its points, not the service its start.
     """

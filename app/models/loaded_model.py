@@ -47,12 +47,12 @@ class LoadedModel:
         self._when_unused: Callable[[], object] | None = None
 
     def __enter__(self) -> LoadedModel:
-        """A request begins."""
+        """Count a request that uses this model."""
         self.users += 1
         return self
 
     def __exit__(self, *failure: object) -> None:
-        """A request is over."""
+        """Count its end."""
         self.users -= 1
         if not self.users and self._when_unused is not None:
             self._retired()

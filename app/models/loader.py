@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 
 def load_version(stored: StoredVersion, settings: Settings, open_engine: OpenEngine) -> LoadedModel:
-    """A stored version verified, loaded, tried and warm.
+    """Verify, load, try and warm up a stored version.
 
     Raises:
         StoreError: it is not what its manifest says.
@@ -49,7 +49,7 @@ def load_version(stored: StoredVersion, settings: Settings, open_engine: OpenEng
 
 
 def open_saved_models(stored: StoredVersion, settings: Settings) -> Engine:
-    """The version's SavedModels on TensorFlow, which is imported here.
+    """Load the version's SavedModels; TensorFlow is imported here.
 
     Raises:
         MissingTensorFlow: it is not installed.

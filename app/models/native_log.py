@@ -116,7 +116,7 @@ def _witnessed(text: IO[bytes], original: int) -> Iterator[None]:
 
 
 def _witness(text: IO[bytes], original: int) -> subprocess.Popen[bytes] | None:
-    """The second process; None where there can be none."""
+    """Start the second process; None where that is impossible."""
     command = [sys.executable, "-I", "-S", "-c", WITNESS, str(text.fileno())]
     try:
         return subprocess.Popen(

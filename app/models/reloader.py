@@ -35,13 +35,13 @@ class ReloadObserver(Protocol):
     """What a reloader tells about its work."""
 
     def serves(self, version: int) -> None:
-        """This version is served from now on."""
+        """Record the version that is served from now on."""
 
     def reloaded(self) -> None:
-        """A version has taken the place of another."""
+        """Count a change of version."""
 
     def reload_failed(self) -> None:
-        """What is to be served cannot be."""
+        """Count a version that cannot be served."""
 
 
 class Target(Protocol):
@@ -130,7 +130,7 @@ class Reloader:
             self._swap(model)
 
     def _found(self) -> LoadedModel | None:
-        """The version to change to, loaded; None if there is nothing to do, or nothing that can be done."""
+        """Load and return the version to change to; None if there is none, or none that can be loaded."""
         try:
             version = self._store.chosen(self._setting)
             seen = self._store.fingerprint(version)

@@ -108,7 +108,7 @@ class SavedModelEngine:
         check_outputs(self, n, posterior, images, levels)
 
     def _seconds(self, n: int) -> float:
-        """What the slower half of the model takes for n rows, at best of three."""
+        """Return the seconds of the slower half of the model for n rows, the best of three."""
         images = np.zeros((n, *self.image_shape), np.float32)
         z = np.zeros((n, self.latent_dim), np.float32)
         return max(_fastest(lambda: self.encode(images)), _fastest(lambda: self.generate_uint8(z)))
@@ -176,7 +176,7 @@ class _Session:
         self._session = self._tf.compat.v1.Session(graph=self._graph, config=config)
 
     def _read(self, folder: Path, config: Any) -> tuple[dict[str, Any], Any]:
-        """The signatures by name, and a GraphDef of all that they compute."""
+        """Return the signatures by name, and a GraphDef of all that they compute."""
         v1 = self._tf.compat.v1
         with v1.Session(graph=self._tf.Graph(), config=config) as session:
             signatures = dict(v1.saved_model.loader.load(session, ["serve"], str(folder)).signature_def)
@@ -207,7 +207,7 @@ class _Session:
         return self._call(found.inputs[source].name, [found.outputs[target].name for target in targets], kind)
 
     def png_reader(self) -> Run:
-        """A function from the bytes of a PNG to its grey levels, uint8 (h, w, 1)."""
+        """Return a function from the bytes of a PNG to its grey levels, uint8 (h, w, 1)."""
         with self._graph.as_default():
             png = self._tf.compat.v1.placeholder(self._tf.string, ())
             levels = self._tf.io.decode_png(png, channels=1)

@@ -82,7 +82,7 @@ class StoredVersion:
                 raise CorruptVersion(f"Version {self.version}: {name} is not in the manifest.")
 
     def _refuse_links(self) -> None:
-        """A link's target may change after it was looked at, or lie anywhere; the store itself may be one."""
+        """Refuse symbolic links inside the store: a link's target may change after it was checked, or lie anywhere."""
         folders = [self.root / name for name in (*PARTS, MANIFESTS, REPORTS)]
         manifest = self.root / MANIFESTS / f"{self.version}.json"
         inside = (path for folder in (self.encoder, self.generator, self.report) for path in _tree(folder))
@@ -98,12 +98,12 @@ class ModelStore:
         self.root = root
 
     def versions(self) -> list[int]:
-        """The numbers of all published versions, ascending; empty if there is no store yet."""
+        """Return the numbers of all published versions, ascending; empty if there is no store yet."""
         names = (path.stem for path in (self.root / MANIFESTS).glob("*.json"))
         return sorted(int(name) for name in names if name.isascii() and name.isdigit() and name[0] != "0")
 
     def pinned(self) -> int | None:
-        """The version that the store's file `pin` names; None if there is no such file.
+        """Return the version that the store's file `pin` names; None if there is no such file.
 
         Raises:
             StoreError: it does not hold a version's number.
@@ -120,7 +120,7 @@ class ModelStore:
         return int(text)
 
     def chosen(self, setting: int | None = None) -> int:
-        """The version to serve: the one that is set; or else the one that the store pins; or else the newest.
+        """Return the version to serve: the one of the setting, else the pinned one, else the newest.
 
         Raises:
             NoSuchVersion: the store does not hold it.
@@ -180,7 +180,7 @@ def digest(path: Path) -> str:
 
 
 def _tree(folder: Path) -> Iterator[Path]:
-    """A folder and all that is in it; links are named, not followed."""
+    """List a folder and everything in it; do not follow links."""
     yield folder
     if folder.is_symlink():
         return

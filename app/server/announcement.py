@@ -25,7 +25,7 @@ def announce(version: int, host: str, listener: socket.SocketType) -> None:
 
 
 def address(host: str, listener: socket.SocketType) -> str:
-    """The address of a listening socket as a person can open it.
+    """Return the address of a listening socket as a person can open it.
 
     Args:
         host: as it was asked for; all addresses of the machine become its loopback address.
@@ -74,7 +74,7 @@ class TellingServer(uvicorn.Server):
 
 
 def _version(application: Any) -> int:
-    """The version that an application serves; layers that uvicorn puts around it have it as `app`."""
+    """Return the version that an application serves; layers that uvicorn puts around it have it as `app`."""
     while not hasattr(application, "service"):
         application = application.app
     version: int = application.service.model.version

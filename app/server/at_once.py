@@ -75,7 +75,7 @@ class AtOnce:
 
 
 def _finished(work: Awaitable[Answer]) -> Answer | None:
-    """What it returns without a pause; None if it pauses or fails, which the usual way tells of."""
+    """Step a coroutine to its end and return its result; None if it pauses or fails."""
     steps = cast(Coroutine[Any, Any, Answer], work)
     try:
         steps.send(None)

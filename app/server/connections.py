@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 class ConnectionState(Enum):
     """What keeps a connection waiting; the values are how the log calls a connection that was closed for it."""
 
-    SERVICE = "at work"  # bounded where requests are: by edge.py and body_clock.py
+    SERVICE = "at work"  # bounded by admission.py and body_limit.py
     IDLE = "idle"  # no request under way
     HEAD = "slow with a request's head"
     BODY_TAIL = "slow with the rest of a body that was answered already"
@@ -44,10 +44,10 @@ class Connection(Protocol):
         """Bytes of answers that the caller has not taken yet."""
 
     def state(self) -> tuple[ConnectionState, object]:
-        """What it waits for, and of which request: two looks with the same answer saw the same wait."""
+        """Return the state of the connection and the request it concerns; equal results mean an unchanged state."""
 
     def time_out(self, wait: ConnectionState) -> None:
-        """It has waited too long."""
+        """End a connection that has been in a state for too long."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ class Connections:
         return True
 
     def forget(self, connection: Connection) -> None:
-        """It is closed, or no longer ours."""
+        """Stop counting a connection that is closed or was handed on."""
         self._seen.pop(connection, None)
 
     def _made_room(self) -> bool:

@@ -19,7 +19,7 @@ class CorkedProtocol(LingeringProtocol):
     """To be given to uvicorn as `http`."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """A client connected."""
+        """Note that a client connected."""
         super().connection_made(CorkedTransport(transport, self.loop))  # type: ignore[arg-type]
 
 

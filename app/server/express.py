@@ -26,7 +26,7 @@ class Express(Protocol):
         """Whether a request for this path and query, of which nothing else is known yet, may be answered at once."""
 
     def answer(self, scope: Scope, body: bytes) -> Reply | None:
-        """The answer; None for the usual way."""
+        """Return the response; None for the regular path."""
 
 
 class ExpressProtocol(CorkedProtocol):
@@ -45,7 +45,7 @@ class ExpressProtocol(CorkedProtocol):
             self._let_go()
 
     def on_headers_complete(self) -> None:
-        """A request's head is there."""
+        """Handle the end of a request's head."""
         if self._express is not None and self._express.takes(self.url) and self._is_free():
             self._held = b""
         else:
@@ -62,14 +62,14 @@ class ExpressProtocol(CorkedProtocol):
         )
 
     def on_body(self, body: bytes) -> None:
-        """A piece of a request's body."""
+        """Handle a piece of a request's body."""
         if self._held is None:
             super().on_body(body)
         else:
             self._held += body
 
     def on_message_complete(self) -> None:
-        """A request is whole."""
+        """Handle the end of a request."""
         if self._held is None:
             super().on_message_complete()
         elif self._answered_at_once():
@@ -99,7 +99,7 @@ class ExpressProtocol(CorkedProtocol):
         return True
 
     def _let_go(self) -> None:
-        """The usual way, from where it would have begun."""
+        """Take the regular path, from its beginning."""
         held, self._held = self._held, None
         super().on_headers_complete()
         if held:

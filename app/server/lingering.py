@@ -16,7 +16,7 @@ class LingeringProtocol(UpgradeIgnoringProtocol):
     """To be given to uvicorn as `http`."""
 
     def shutdown(self) -> None:
-        """The server stops. Answer what is here and what is on its way, then close."""
+        """Answer the requests that are here or on their way, then close."""
         self._linger(TURNS)
 
     def _linger(self, turns: int) -> None:

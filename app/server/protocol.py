@@ -42,14 +42,14 @@ class BoundedProtocol(ExpressProtocol):
         self._refused = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """A client connected."""
+        """Count a new connection, or refuse it."""
         super().connection_made(transport)
         if not self._connections.admit(self):
             most = self._bounds.connections
             self._refuse(TooManyConnections(f"There are {most} connections already. Try again in a second."))
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """It is over."""
+        """Stop counting the connection."""
         self._connections.forget(self)
         super().connection_lost(exc)
 
@@ -89,14 +89,14 @@ class BoundedProtocol(ExpressProtocol):
             self._close_with()
 
     def on_message_complete(self) -> None:
-        """A request is whole; uvicorn takes no note of it once it is answered."""
+        """Note that a request is whole, also if it is answered already, of which uvicorn takes no note."""
         if self.ignores_message():
             return
         super().on_message_complete()
         self._ended = self.scope
 
     def on_headers_complete(self) -> None:
-        """A request's head is there."""
+        """Check a request's head against the limits."""
         if self.ignores_message():
             return
         many = len(self.headers) > self._bounds.headers or self._piece > self._bounds.header_bytes or self.pipeline
@@ -122,7 +122,7 @@ class BoundedProtocol(ExpressProtocol):
         )
 
     def send_400_response(self, msg: str) -> None:
-        """What uvicorn does with bytes that are no HTTP, as a problem document."""
+        """Answer bytes that are no HTTP with a problem document, where uvicorn answers in text."""
         self._refuse(self._refusal or MalformedRequest("The bytes are not a request in HTTP/1.1 (RFC 9112)."))
 
     def on_response_complete(self) -> None:
@@ -210,7 +210,7 @@ class _Discarding(asyncio.Protocol):
         connections.leaving += 1
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The caller has closed, or its time is up."""
+        """Stop counting the connection."""
         self._connections.leaving -= 1
         self._left.connection_lost(exc)
 
@@ -224,7 +224,7 @@ def _in_the_kernel(connection: socket.socket | None) -> int:
 
 
 def _message(error: DigitVaeError, path: str) -> bytes:
-    """A whole HTTP/1.1 message, from what problems.py makes of an error."""
+    """Render an error as a whole HTTP/1.1 message, by problems.py."""
     response = problems.problem_response(error, problems.in_protocol(path))
     fields = [(name, value) for name, value in response.raw_headers if name != b"connection"]
     head = b"".join(b"%b: %b\r\n" % field for field in (*fields, (b"connection", b"close")))

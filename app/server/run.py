@@ -53,7 +53,7 @@ def serve(settings: Settings, host: str, port: int, workers: int | None = None) 
 
 @contextmanager
 def _shared_counts(workers: int, settings: Settings) -> Iterator[None]:
-    """A folder in which several workers share their counts, unless the operator named one."""
+    """Make a folder in which several workers share their counts, unless the operator named one."""
     if workers == 1 or settings.metrics_dir is not None:
         yield
         return
@@ -103,7 +103,7 @@ def _run(config: uvicorn.Config) -> int:
 
 
 def _bound(config: uvicorn.Config) -> socket.socket:
-    """The socket that the workers share. That uvicorn runs there is left unsaid: nobody answers yet."""
+    """Bind the socket that the workers share. Do not log uvicorn's line about it: nobody answers yet."""
     logger = logging.getLogger("uvicorn.error")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -125,5 +125,5 @@ def _connections(settings: Settings) -> Connections:
 
 
 def _exit(signum: int, frame: FrameType | None) -> NoReturn:
-    """A stop that was asked for is a success: uvicorn, once it has shut down, raises the signal again."""
+    """Exit with 0: a requested stop is a success, and uvicorn raises the signal again once it has shut down."""
     sys.exit(0)

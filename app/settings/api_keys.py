@@ -32,7 +32,7 @@ class Key:
 
 
 def new_key(name: str) -> tuple[str, Key]:
-    """A key that nobody has seen, to be given to the caller, and what the service is told of it.
+    """Make a new random key, and the form of it that the service is told.
 
     Raises:
         ValueError: the name is not one.
@@ -58,7 +58,7 @@ def parse_keys(text: str) -> tuple[Key, ...]:
 
 
 def read_keys(path: str | Path) -> tuple[Key, ...]:
-    """The keys of a file, as `parse_keys` reads them.
+    """Read the keys of a file, as `parse_keys` does.
 
     Raises:
         ValueError: it cannot be read, or see parse_keys.

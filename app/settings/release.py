@@ -6,7 +6,7 @@ from importlib import metadata
 
 
 def release() -> str:
-    """The release, such as 0.1.0; 0 for a checkout that is not installed."""
+    """Return the release, such as 0.1.0; 0 for a checkout that is not installed."""
     try:
         return metadata.version("digit-vae")
     except metadata.PackageNotFoundError:

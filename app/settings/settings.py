@@ -14,7 +14,7 @@ from app.settings.values import Rate, parse_origins, parse_proxies, parse_rate
 
 
 def _read_by(parse: Callable[[Any], Any]) -> BeforeValidator:
-    """What comes as text is what `parse` makes of it; what a program gives in is taken as it is."""
+    """Return a validator that parses text with `parse` and takes other values as they are."""
     return BeforeValidator(lambda given: parse(given) if isinstance(given, str | Path) else given)
 
 

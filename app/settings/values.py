@@ -29,7 +29,7 @@ class Rate:
 
 
 def parse_rate(text: str) -> Rate:
-    """A rate such as 100/s, 6000/min or 1000/h.
+    """Parse a rate such as 100/s, 6000/min or 1000/h.
 
     Raises:
         ValueError: it is none.

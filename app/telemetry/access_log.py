@@ -39,7 +39,7 @@ class AccessLog:
 
 
 def _write(scope: Scope, exchange: ResponseRecorder) -> None:
-    """The message is for people, the fields for programs: see logs.JsonFormatter."""
+    """Log the request: a message for people, fields for programs (logs.JsonFormatter)."""
     fields = {
         "request_id": id_of(scope),
         "trace_id": trace_id_of(scope),

@@ -38,7 +38,7 @@ class JsonFormatter(logging.Formatter):
     """A record as one line of JSON: time (RFC 3339, UTC), level, logger, message, and what else is known."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line, in ASCII: a line break in a message is escaped."""
+        """Format the line in ASCII: a line break in a message is escaped."""
         line: dict[str, Any] = {
             "time": _rfc3339(record.created),
             "level": record.levelname,

@@ -51,7 +51,7 @@ class Metrics:
         self._values = _doubles(self._size, folder)
 
     def request(self, route: str, status: int, seconds: float) -> None:
-        """A request was answered."""
+        """Count an answered request."""
         at = self._route.get(route, len(self._routes) - 1)
         kind = self._status.get(status, len(self._status) - 1)
         self._values[self._requests + at * len(self._status) + kind] += 1
@@ -77,7 +77,7 @@ class Metrics:
         self._values[self._abandoned] += 1
 
     def serves(self, version: int) -> None:
-        """A version of the model is served."""
+        """Record the served version."""
         self._values[self._version] = version
 
     def reloaded(self) -> None:
@@ -143,13 +143,13 @@ class Metrics:
                     yield f'{PREFIX}_requests_total{{route="{route}",status="{status}"}} {count:.0f}'
 
     def _workers(self) -> list[int]:
-        """Processes that live and count."""
+        """List the processes that live and count."""
         if self._folder is None:
             return [os.getpid()]
         return [process for process in (int(path.stem) for path in self._folder.glob("*.metrics")) if _alive(process)]
 
     def _total(self) -> list[float]:
-        """The sum over the workers; of gauges, what living ones have."""
+        """Sum over the workers; gauges over the living ones."""
         if self._folder is None:
             return list(self._values)
         total = [0.0] * self._size
@@ -177,7 +177,7 @@ class _Layout:
         return self.size - count
 
     def histogram(self, bounds: Sequence[float]) -> int:
-        """A count per bucket, one for what exceeds all bounds, and the sum."""
+        """Reserve a count per bucket, one for values beyond all bounds, and the sum."""
         return self.take(len(bounds) + 2)
 
 

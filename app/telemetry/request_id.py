@@ -1,6 +1,6 @@
 """Which request is being answered: its id goes into its answer, its error document and the log lines about it.
 
-edge.py names a request when it comes in; problems.py and logs.py ask here which one they speak of.
+admission.py gives a request its id; problems.py and logs.py read the current one here.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ class RequestIds:
         self._count = itertools.count(1)
 
     def name(self, scope: Scope) -> bytes:
-        """The request's id; from here on it is the current request."""
+        """Give the request its id, and make it the current request."""
         scope[KEY] = found = self.of(scope)
         _current.set(scope)
         return found
 
     def of(self, scope: Scope) -> bytes:
-        """The request's id, from its first sane X-Request-ID or made, each time anew."""
+        """Return the request's id: that of its first sane X-Request-ID, or a new one at each call."""
         for name, value in scope["headers"]:
             if name == HEADER and SANE.fullmatch(value):
                 return bytes(value)
@@ -45,17 +45,17 @@ class RequestIds:
 
 
 def current() -> Scope | None:
-    """The request that this task, or the callback it scheduled, works for."""
+    """Return the request that this task, or the callback it scheduled, works for."""
     return _current.get()
 
 
 def current_id() -> str | None:
-    """The id of the current request."""
+    """Return the id of the current request."""
     scope = _current.get()
     return None if scope is None else id_of(scope)
 
 
 def id_of(scope: Scope) -> str | None:
-    """The id that a request was given, if it has come that far."""
+    """Return the id that a request was given, if it has one yet."""
     found: bytes | None = scope.get(KEY)
     return None if found is None else found.decode("ascii")

@@ -58,7 +58,7 @@ class ResponseRecorder:
 
 
 def trace_id_of(scope: Scope) -> str | None:
-    """The trace a request belongs to: that of its span, else that of its traceparent."""
+    """Return the trace of a request: that of its span, else that of its traceparent."""
     found: str | None = scope.get(TRACE) or traceparent.trace_id(scope["headers"])
     return found
 

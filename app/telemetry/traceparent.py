@@ -11,7 +11,7 @@ FORM = re.compile(rb"(?!ff)([0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-
 
 
 def trace_id(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
-    """The trace id, 32 hexadecimal digits; None if there is no traceparent, several, or one that is not valid."""
+    """Return the trace id, 32 hexadecimal digits; None if there is no traceparent, several, or an invalid one."""
     found = [value for name, value in headers if name == HEADER]
     if len(found) != 1:
         return None

@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 
 
 def provider(environment: Mapping[str, str]) -> TracerProvider | None:
-    """What the OTEL_ variables ask for; None if they ask for nothing, or, with a warning, for what is not there."""
+    """Return the provider that the OTEL_ variables ask for; None if none, or, with a warning, if it is missing."""
     names = _exporters_named(environment)
     if not names:
         return None
@@ -58,7 +58,7 @@ def _exporters_named(environment: Mapping[str, str]) -> list[str]:
 
 
 def _provider(environment: Mapping[str, str], names: list[str]) -> TracerProvider:
-    """A provider that sends to every exporter named.
+    """Return a provider that sends to every exporter named.
 
     Raises:
         ImportError: the SDK is not installed.
@@ -130,7 +130,7 @@ class Traced:
 
 
 def _of_request(scope: Scope) -> dict[str, AttributeValue]:
-    """What is known before there is an answer, which is what samplers see."""
+    """Return the attributes known before there is a response, which samplers see."""
     method = scope["method"]
     told: dict[str, AttributeValue] = {
         "http.request.method": method if method in METHODS else "_OTHER",
@@ -154,7 +154,7 @@ def _of_request(scope: Scope) -> dict[str, AttributeValue]:
 
 
 def _tell(span: trace.Span, scope: Scope, exchange: ResponseRecorder) -> None:
-    """What is known once there is an answer."""
+    """Set the attributes known once there is a response."""
     told: dict[str, AttributeValue | None] = {
         "http.route": exchange.route,
         "http.response.status_code": exchange.status,

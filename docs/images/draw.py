@@ -36,7 +36,7 @@ def main(url: str) -> None:
 
 
 def explorer(url: str) -> None:
-    """The page on a desk and on a phone, in light colours, after somebody has drawn a three and gone there."""
+    """Draw the page on a desktop and on a phone, in light colours, after somebody has drawn a three and gone there."""
     with launched() as browser:
         for name, viewport in (("desk", DESK), ("phone", PHONE)):
             page = open_explorer(browser, url, viewport=viewport, color_scheme="light", reduced_motion="reduce")
@@ -63,7 +63,7 @@ def save(name: str, response: httpx.Response) -> None:
 
 
 def photograph(path: Path) -> None:
-    """A seven in ink on paper, lit from one side, a little out of focus."""
+    """Draw a seven in ink on paper, lit from one side, a little out of focus."""
     sheet = Image.new("L", (300, 400), 232)
     pen = ImageDraw.Draw(sheet)
     strokes = [(78, 96), (120, 90), (168, 92), (196, 88), (184, 122), (164, 168), (148, 212), (138, 252), (134, 272)]

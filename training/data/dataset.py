@@ -65,7 +65,7 @@ class DataSet:
         )
 
     def recognised(self) -> DataSet:
-        """The same set under the name that its content is known by, if it is."""
+        """Return the same set under the name that its content is known by, if it is."""
         return replace(self, name=KNOWN.get(self.digests, self.name))
 
 

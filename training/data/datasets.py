@@ -20,7 +20,7 @@ from training.errors import DataError
 
 
 def load(name: str, preparing: Preparing | None = None) -> DataSet:
-    """A data set by name or path.
+    """Load a data set by name or path.
 
     Args:
         name: `mnist` (downloaded once by Keras; or the file that VAE_MNIST names), `mnist-5k` (5,000 digits of

@@ -46,7 +46,7 @@ class Picture(NamedTuple):
 
 
 def load_folder(folder: Path, preparing: Preparing) -> DataSet:
-    """A folder with a sub-folder of pictures for each class, or with pictures and no classes.
+    """Load a folder with a sub-folder of pictures for each class, or with pictures and no classes.
 
     Each picture is prepared as the service does it. A fifth, always the same one, is held out for testing.
 
@@ -81,7 +81,7 @@ def _files(folder: Path) -> Iterable[Path]:
 
 
 def _prepared(folder: Path, found: list[Picture], preparing: Preparing) -> ByteArray:
-    """The pixels of all pictures, uint8 (n, size, size), mapped from the file that keeps them."""
+    """Return the pixels of all pictures, uint8 (n, size, size), mapped from the file that keeps them."""
     identity = hashlib.sha256(str(preparing.size).encode())
     for each in found:
         stat = each.path.stat()

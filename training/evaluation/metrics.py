@@ -27,7 +27,7 @@ def evaluate(
     limit: int | None = None,
     on_progress: Callable[[float], None] = lambda share: None,
 ) -> dict[str, float]:
-    """The measures of a model on the test images; docs/training.md defines each.
+    """Compute the metrics of a model on the test images; docs/training.md defines each.
 
     Args:
         model: Keras models, or the functions read back from the store.
@@ -64,14 +64,14 @@ def posterior_means(model: Autoencoder, images: ByteArray) -> FloatArray:
 
 
 def reconstructions(model: Autoencoder, images: ByteArray) -> FloatArray:
-    """The generator at z_mean of images uint8 (n, h, w); float32 (n, h, w)."""
+    """Reconstruct images uint8 (n, h, w) at z_mean; float32 (n, h, w)."""
     return _in_chunks(lambda pixels: model.generator(model.encoder(pixels)[0]), images)
 
 
 def importance_weighted_nll(
     model: Autoencoder, images: ByteArray, seed: int, on_progress: Callable[[float], None] = lambda share: None
 ) -> float:
-    """An upper bound of the negative log-likelihood, nats per image, from `SAMPLES` draws of z per image.
+    """Estimate an upper bound of the negative log-likelihood, nats per image, from `SAMPLES` samples of z per image.
 
     -log mean_k p(x | z_k) p(z_k) / q(z_k | x), z_k ~ q(z | x): Burda, Grosse, Salakhutdinov, "Importance weighted
     autoencoders" (2015), equation 8. Images are many (n, h, w) grey levels; draws are made a few at a time.

@@ -39,12 +39,12 @@ class Plane:
         return np.asarray((z - self.origin) @ self.axes.T, np.float32)
 
     def points(self, coordinates: FloatArray) -> FloatArray:
-        """The points (n, d) at coordinates (n, 2)."""
+        """Return the points (n, d) at coordinates (n, 2)."""
         return np.asarray(self.origin + coordinates @ self.axes, np.float32)
 
 
 def plane_of(z_mean: FloatArray) -> Plane | None:
-    """The latent space itself if it is a plane; else its first two principal directions; None if it is a line."""
+    """Return the latent space if it is a plane, else its first two principal directions; None if it is a line."""
     d = z_mean.shape[1]
     if d == 1:
         return None
@@ -83,7 +83,7 @@ def write_report(trained: TrainingResult, data: DataSet, folder: Path) -> None:
 
 
 def _manifold(model: Autoencoder, plane: Plane) -> bytes:
-    """The notebook's 15 x 15 digits, in one call of the generator, as a PNG."""
+    """Draw the notebook's 15 x 15 digits, in one call of the generator, as a PNG."""
     coordinates = manifold.latents(manifold.grid(SIDE, LOW, HIGH), 2)
     return _sheet(model.generator(plane.points(coordinates)), SIDE)
 
@@ -99,7 +99,7 @@ def _sheet(digits: Any, columns: int, scale: int = 1) -> bytes:
 
 
 def _figure(width: float, height: float) -> tuple[Any, Any]:
-    """A figure that belongs to no window system, and its axes."""
+    """Make a figure that belongs to no window system, and its axes."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
@@ -144,7 +144,7 @@ def _latent_picture(plane: Plane, points: FloatArray, labels: ByteArray | None, 
 
 
 def _scatter_classes(axes: Any, points: FloatArray, labels: ByteArray) -> None:
-    """A colour for each class, with a legend, and each class's number at its median."""
+    """Plot each class in a colour of its own, with a legend, and its number at its median."""
     from matplotlib import colormaps
 
     classes = np.unique(labels)

@@ -103,7 +103,7 @@ def _commit(store: Path, staging: Path, describe: Callable[[int, list[StoredFile
 
 
 def next_version(store: Path) -> int:
-    """The number of the version to be published: one more than any in use, even by folders of a killed publish."""
+    """Return the number of the next version: one more than any in use, even by folders of a killed publish."""
     names = [path.stem for part in (*PARTS, REPORT, "manifests") for path in (store / part).glob("*")]
     return 1 + max((int(name) for name in names if name.isascii() and name.isdigit()), default=0)
 

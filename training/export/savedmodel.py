@@ -79,7 +79,7 @@ def _settle(folder: Path) -> None:
 
 
 def _number_functions_anew(path: Path) -> None:
-    """Number the graph's functions from 0 by name, and leave the numbers of captured variables out.
+    """Renumber the graph's functions from 0 by name, and leave the numbers of captured variables out.
 
     TensorFlow counts both on from whatever else the process has done.
     """
@@ -127,7 +127,7 @@ def _same(name: str, trained: Any, loaded: Any) -> None:
 
 
 def read(encoder: Path, generator: Path) -> Autoencoder:
-    """The functions of a pair of SavedModels, called as the Keras models are."""
+    """Return the functions of a pair of SavedModels, called as the Keras models are."""
     import tensorflow as tf
 
     # The functions hold their models: a model that nobody holds takes its variables along.
@@ -145,5 +145,5 @@ def read(encoder: Path, generator: Path) -> Autoencoder:
 
 
 def read_version(stored: StoredVersion) -> Autoencoder:
-    """The functions of a published version; verify it first, since a SavedModel is a program."""
+    """Return the functions of a published version; verify it first, since a SavedModel is a program."""
     return read(stored.encoder, stored.generator)

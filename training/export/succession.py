@@ -30,7 +30,7 @@ class Succession:
 
     @classmethod
     def of(cls, path: Path) -> Succession:
-        """The store as it is now."""
+        """Read the store as it is now."""
         store = ModelStore(path)
         if not store.versions():
             return cls(path, None, False)
@@ -40,7 +40,7 @@ class Succession:
             return cls(path, None, False, exc.detail)
 
     def preview(self, version: int) -> list[str]:
-        """What publishing this version will change."""
+        """Say what publishing this version will change."""
         will = f"version {version} will be published in {self.store}"
         if self.trouble:
             return [will, f"its services cannot choose a version: {self.trouble}"]
@@ -51,7 +51,7 @@ class Succession:
         return [will, f"it will be served in place of version {self.served.version}; --store DIR keeps it apart"]
 
     def summary(self, new: Manifest) -> list[str]:
-        """What publishing has changed: what is served, how it compares, and the command that goes back."""
+        """Say what publishing has changed: the served version, how the two compare, and the command that goes back."""
         if self.trouble:
             return [f"services of this store cannot choose a version: {self.trouble}"]
         if self.served is None:
@@ -81,7 +81,7 @@ class Succession:
 
 
 def _compared(old: Manifest, new: Manifest) -> list[str]:
-    """The two test losses, where the same images were measured; a warning if the new one is higher."""
+    """Compare the two test losses, where the same images were measured; warn if the new one is higher."""
     before, after = old.measures.get("test_loss"), new.measures["test_loss"]
     if before is None:
         return []

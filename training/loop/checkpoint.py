@@ -25,7 +25,7 @@ Arrays = list[npt.NDArray[Any]]
 
 @dataclass(frozen=True)
 class Position:
-    """Between two stretches of a run."""
+    """Between two chunks of a run."""
 
     epoch: int = 0  # from 0
     batch: int = 0  # batches of the epoch that are done
@@ -41,7 +41,7 @@ class StateFile:
 
     @classmethod
     def of(cls, config: Config, data: DataSet, folder: Path) -> StateFile:
-        """The file of this very run: another configuration, or other data, has another name."""
+        """Return the file of this very run: another configuration, or other data, has another name."""
         identity = config.model_dump_json(exclude={"data"}) + data.record.sha256
         return cls(folder / f"{config.preset}-{hashlib.sha256(identity.encode()).hexdigest()[:16]}.npz")
 
@@ -64,7 +64,7 @@ class StateFile:
             raise StateError(f"The state of the run cannot be saved in {self.path.parent}: {exc.strerror}.") from exc
 
     def load(self) -> tuple[Position, Arrays] | None:
-        """The last state, or None if none was saved.
+        """Load the last state, or None if none was saved.
 
         Raises:
             StateError: it cannot be read.

@@ -28,7 +28,7 @@ class Estimate:
         self._since = self._began
 
     def update(self, part: str, share: float) -> None:
-        """A share of a part is done, 0 to 1."""
+        """Record that a share of a part is done, 0 to 1."""
         now = self._clock()
         self._at, self._since = (part, share), now
         if part == self._parts[0] and self._first is None:
@@ -47,6 +47,6 @@ class Estimate:
         return max(0.0, counted + this - (self._clock() - self._since)) + sum(others)
 
     def done(self) -> float:
-        """The share of all the time that has passed, 0 to 1."""
+        """Return the share of all the time that has passed, 0 to 1."""
         left, passed = self.left(), self._clock() - self._began
         return 0.0 if left is None or not passed + left else passed / (passed + left)

@@ -20,7 +20,7 @@ class Epoch:
 
 
 def write_table(history: list[Epoch], path: Path) -> None:
-    """The history as CSV; equal runs give equal files."""
+    """Write the history as CSV; equal runs give equal files."""
     with path.open("w", newline="") as file:
         table = csv.writer(file, lineterminator="\n")
         table.writerow(["epoch", "loss", "xent", "kl", "val_loss", "val_xent", "val_kl"])

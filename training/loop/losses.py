@@ -19,11 +19,11 @@ class Losses(NamedTuple):
     kl: float
 
     def plus(self, other: Losses) -> Losses:
-        """The sums."""
+        """Add the losses, part by part."""
         return Losses(*(a + b for a, b in zip(self, other, strict=True)))
 
     def over(self, n: int) -> Losses:
-        """The shares."""
+        """Divide the losses by n."""
         return Losses(*(part / n for part in self))
 
 
@@ -77,7 +77,7 @@ def elbo_terms(
 
 
 def compile_losses(model: Autoencoder, images: ByteArray, chunk: int = 1000) -> Callable[[int, int, int], Losses]:
-    """A function (seed, purpose, draw) giving the mean losses of all images, one draw of z per image.
+    """Return a function (seed, purpose, draw) giving the mean losses of all images, one sample of z per image.
 
     Args:
         model: its weights as they are at each call.

@@ -8,7 +8,7 @@ from training.config import Config
 
 
 def build(config: Config, variables: list[Any], steps_per_epoch: int) -> Any:
-    """The optimizer of a run, ready for its variables.
+    """Build the optimizer of a run, ready for its variables.
 
     RMSprop has Keras' defaults. AdamW decays kernels only, and its learning rate rises during the warm-up and falls
     to zero as a cosine (Loshchilov and Hutter 2017 and 2019).

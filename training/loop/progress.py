@@ -29,7 +29,7 @@ def say(console: Console, text: str) -> None:
 
 @contextmanager
 def training(console: Console, epochs: int) -> Iterator[Callable[[Stand], None]]:
-    """A function to tell progress to; it draws a bar on a terminal, and prints the lines anywhere."""
+    """Yield a function that shows progress: a bar on a terminal, and lines anywhere."""
     bar = _bar(console, TimeRemainingColumn())
     task: TaskID | None = None
 
@@ -51,7 +51,7 @@ def training(console: Console, epochs: int) -> Iterator[Callable[[Stand], None]]
 
 @contextmanager
 def counting(console: Console, what: str, unit: str) -> Iterator[Callable[[int, int], None]]:
-    """A function to tell (done, of) to; there is a bar from the first time that it is told."""
+    """Yield a function (done, of) that shows a bar from its first call on."""
     bar = _bar(console, TimeRemainingColumn())
 
     def on_progress(done: int, of: int) -> None:
@@ -64,7 +64,7 @@ def counting(console: Console, what: str, unit: str) -> Iterator[Callable[[int, 
 
 @contextmanager
 def estimating(console: Console, *parts: str) -> Iterator[Callable[[str, float], None]]:
-    """A function to tell (part, share done of it) to, for parts whose time is estimated together."""
+    """Yield a function (part, share done of it) that shows a bar for parts whose time is estimated together."""
     estimate = Estimate(parts)
     bar = _bar(console, _Left(estimate))
     task = bar.add_task(parts[0], total=100, more="", unit="%")

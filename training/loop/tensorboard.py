@@ -12,7 +12,7 @@ from training.loop.train import Progress
 
 @contextmanager
 def logging(folder: Path | None) -> Iterator[Callable[[Progress], None]]:
-    """A function to tell progress to, which writes a point per epoch and curve; it does nothing without a folder.
+    """Yield a function that writes a point per epoch and curve; it does nothing without a folder.
 
     Raises:
         TrainingError: the folder cannot be written.

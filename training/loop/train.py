@@ -1,6 +1,6 @@
 """The loop: data and configuration in, a trained autoencoder and its history out.
 
-A run is cut into stretches of steps, each one graph call (steps.py). Between two stretches progress is told, the
+A run is cut into chunks of steps, each one graph call (train_step.py). Between two chunks progress is told, the
 state may be saved, and an interruption is heard. Every random number is a function of the seed and the step, so a run
 that goes on from a saved state gives the weights that the unbroken one would have given, to the last bit.
 """
@@ -24,17 +24,17 @@ from training.loop.losses import NOTHING, Losses, compile_losses
 from training.loop.train_step import Steps
 from training.model.autoencoder import Autoencoder, build
 
-STRETCH = 50  # steps of one graph call: a second or less, so that progress shows and Ctrl-C is heard
+CHUNK = 50  # steps of one graph call: a second or less, so that progress shows and Ctrl-C is heard
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a run stands, told before the first step and after every stretch of steps."""
+    """Where a run stands, told before the first step and after every chunk of steps."""
 
     step: int
     steps: int
     running: Losses  # means of the current epoch so far
-    finished: Epoch | None = None  # the epoch that this stretch ended
+    finished: Epoch | None = None  # the epoch that this chunk ended
     warning: str = ""
     model: Autoencoder | None = None  # before the first step, and only then
 
@@ -60,7 +60,7 @@ def train(
     Args:
         config: the run; `limit` is applied here.
         data: validation uses all of its test images and never changes the weights.
-        on_progress: called before the first step and after every stretch of steps; an exception from it ends the run.
+        on_progress: called before the first step and after every chunk of steps; an exception from it ends the run.
         keeping: where and how often the state is saved; never by default. With several hosts the chief saves it and
             all go on from it.
         devices: where it runs; by default on the one device that TensorFlow chooses.
@@ -142,7 +142,7 @@ class _Run:
         return self.config.epochs * self.per_epoch
 
     def result(self) -> Autoencoder:
-        """The model to publish, on one device."""
+        """Return the model to publish, on one device."""
         if not self.devices.strategy:
             return self.published
         plain = build(self.config, self.data.image_shape)
@@ -153,7 +153,7 @@ class _Run:
     def run_chunk(self) -> None:
         """Take the next steps, and tell of them."""
         at, size = self.position, self.config.batch_size
-        count = min(STRETCH, self.per_epoch - at.batch)
+        count = min(CHUNK, self.per_epoch - at.batch)
         order = seeds.order(self.config.seed, at.epoch, len(self.images))
         chosen = order[at.batch * size : (at.batch + count) * size]
         batches: ByteArray = self.images[chosen].reshape(count, size, *self.images.shape[1:])

@@ -1,6 +1,6 @@
-"""The compiled part of training: a stretch of optimizer steps as one graph, its step compiled by XLA.
+"""The compiled part of training: a chunk of optimizer steps as one graph, its step compiled by XLA.
 
-train.py feeds it the bytes of a stretch at a time; no Python runs between the steps of a stretch. On several devices
+train.py feeds it the bytes of a chunk at a time; no Python runs between the steps of a chunk. On several devices
 XLA compiles what each computes alone, its gradients; Keras' optimizer sums them over the devices and takes the step.
 Loops are operations of the graph, and AutoGraph is off throughout training: where it cannot translate Python, because a
 warning is an error for instance, it builds another graph without a word.
@@ -94,7 +94,7 @@ class Steps:
         return losses
 
     def _shared_step(self) -> Callable[..., Any]:
-        """The same step, each device on its rows of the batch. The collectives stay outside of what XLA compiles."""
+        """Return the same step, each device on its rows of the batch. The collectives stay outside of XLA's graph."""
         import tensorflow as tf
 
         strategy, n = self._devices.strategy, self._devices.count

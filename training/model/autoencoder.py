@@ -35,7 +35,7 @@ class Autoencoder:
 
 
 def build(config: Config, image_shape: tuple[int, int]) -> Autoencoder:
-    """A freshly initialised autoencoder; equal seeds give equal weights."""
+    """Build a freshly initialised autoencoder; equal seeds give equal weights."""
     import keras
 
     keras.utils.set_random_seed(config.seed)
@@ -43,7 +43,7 @@ def build(config: Config, image_shape: tuple[int, int]) -> Autoencoder:
 
 
 def summary(model: Autoencoder, config: Config, image_shape: tuple[int, int]) -> tuple[str, str]:
-    """The two halves in a line each: the units of their layers, and their weights."""
+    """Describe the two halves in a line each: the units of their layers, and their weights."""
     d, pixels = config.latent_dim, image_shape[0] * image_shape[1]
     features = [2 * config.fourier_features] if config.fourier_features else []
     encoder = [pixels, *config.encoder_units, f"{d}+{d}"]
@@ -90,7 +90,7 @@ def _hidden(config: Config, units: tuple[int, ...], tensor: Any) -> Any:
 
 
 def _start(config: Config) -> dict[str, Any]:
-    """Initialisers that make the first posteriors all of one width."""
+    """Return initialisers that make the first posteriors all of one width."""
     import keras
 
     if config.initial_log_var is None:

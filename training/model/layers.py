@@ -42,5 +42,5 @@ class Bound(keras.layers.Layer):
         self.high = high
 
     def call(self, tensor: Any) -> Any:
-        """The same shape."""
+        """Return the tensor, clipped; its shape stays."""
         return keras.ops.clip(tensor, self.low, self.high)

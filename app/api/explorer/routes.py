@@ -60,14 +60,14 @@ class Asset(NamedTuple):
 @router.head("/")
 @router.get("/")
 async def page(request: Request) -> Response:
-    """The page itself."""
+    """Return the page."""
     return _answer(request, assets()[PAGE])
 
 
 @router.head("/explorer/points.json")
 @router.get("/explorer/points.json")
 async def points(request: Request) -> Response:
-    """The test set's latent points by class, from the report of the served version."""
+    """Return the latent points of the test set by class, from the report of the served version."""
     content = served(request).latent_points
     return _answer(request, _asset(content, JSON))
 
@@ -92,7 +92,7 @@ def assets() -> dict[str, Asset]:
 
 
 def open_paths() -> list[str]:
-    """The addresses of the page and its files, which are the same for everybody; the points are the model's."""
+    """Return the addresses of the page and its files, which are the same for everybody; the points are the model's."""
     return ["/", *(f"/explorer/{name}" for name in assets())]
 
 

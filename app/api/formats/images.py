@@ -23,7 +23,7 @@ IMAGE_TYPES = (*MEDIA_TYPES, MULTIPART, JSON, npy.MEDIA_TYPE)
 
 
 async def read_images(request: Request, max_images: int) -> list[ImageInput]:
-    """The images of a body of any type that encoding reads, in order.
+    """Read the images of a body of any type that encoding takes, in order.
 
     Raises:
         UnsupportedMediaType, EmptyBody, MalformedBody, InvalidImage, InvalidParameter: each with its sentence.
@@ -45,7 +45,7 @@ async def read_images(request: Request, max_images: int) -> list[ImageInput]:
 
 
 def images_from_npy(body: bytes) -> FloatArray:
-    """An npy body as images in [0, 1], float32 (n, h, w): uint8 is divided by 255, floats are taken as they are."""
+    """Read an npy body as images, float32 (n, h, w) in [0, 1]: divide uint8 by 255, take floats as they are."""
     return images_from_array(npy.loads(body))
 
 

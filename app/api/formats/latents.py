@@ -19,7 +19,7 @@ LATENT_TYPES = (JSON, npy.MEDIA_TYPE)
 
 
 async def read_latents(request: Request, latent_dim: int, max_rows: int) -> FloatArray:
-    """The latent vectors that a body gives or asks to draw; float32 (n, d).
+    """Read the latent vectors of a body, or sample as many from the prior as it asks for; float32 (n, d).
 
     Raises:
         UnsupportedMediaType, EmptyBody, MalformedBody, InvalidLatent, InvalidParameter: each with its sentence.
@@ -33,7 +33,7 @@ async def read_latents(request: Request, latent_dim: int, max_rows: int) -> Floa
 
 
 def latents_from_json(body: bytes, latent_dim: int, max_rows: int) -> FloatArray:
-    """A JSON body as latent vectors, float32 (n, d).
+    """Read a JSON body as latent vectors, float32 (n, d).
 
     Raises:
         MalformedBody, InvalidLatent, InvalidParameter: each with its sentence.
@@ -66,7 +66,7 @@ def _latent_array(z: list[Any], latent_dim: int, max_rows: int) -> FloatArray:
 
 
 def latents_from_npy(body: bytes, latent_dim: int) -> FloatArray:
-    """An npy body as latent vectors, float32 (n, d)."""
+    """Read an npy body as latent vectors, float32 (n, d)."""
     return latents_from_array(npy.loads(body), latent_dim)
 
 

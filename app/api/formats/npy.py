@@ -15,7 +15,7 @@ MEDIA_TYPE = "application/x-npy"
 
 
 def loads(data: bytes) -> npt.NDArray[Any]:
-    """The one array of an npy file; read-only, backed by `data`.
+    """Read the one array of an npy file; it is read-only and backed by `data`.
 
     Raises:
         MalformedBody: not an npy file, an array of objects, or a header that does not fit the data behind it.
@@ -46,7 +46,7 @@ def _header(source: io.BytesIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
 
 
 def dumps(array: npt.NDArray[Any]) -> bytes:
-    """An array as an npy file."""
+    """Write an array as an npy file."""
     contiguous = np.asarray(array, order="C")
     out = io.BytesIO()
     np.lib.format.write_array_header_1_0(out, np.lib.format.header_data_from_array_1_0(contiguous))

@@ -37,7 +37,7 @@ class ProtocolModel:
     run: Callable[[Service, LoadedModel, Value, IsDisconnected], Awaitable[Outputs]]
 
     def input_of(self, values: Mapping[str, Value]) -> Value:
-        """The model's one input among the tensors that a request names.
+        """Return the model's one input among the tensors that a request names.
 
         Raises:
             InvalidParameter: it is missing, or there is another one.
@@ -48,7 +48,7 @@ class ProtocolModel:
         return self.checked(values[self.takes])
 
     def checked(self, value: Value) -> Value:
-        """The value, if numbers have the shape that the model takes.
+        """Return the value if its shape is the model's.
 
         Raises:
             InvalidParameter: they have not.
@@ -60,7 +60,7 @@ class ProtocolModel:
 
 
 def model_of(request: Request) -> ProtocolModel:
-    """The model that the path names.
+    """Return the model that the path names.
 
     Raises:
         NotFound: there is none of this name, or the version is not served.

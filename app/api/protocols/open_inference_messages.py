@@ -166,7 +166,7 @@ class InferResponse(BaseModel):
 def read(
     body: bytes, header_length: str | None, most_files: int, most_values: int
 ) -> tuple[InferRequest, dict[str, Value]]:
-    """An inference request and the values of its inputs.
+    """Read an inference request and the values of its inputs.
 
     Args:
         body: JSON, and behind it the raw bytes of the inputs that have a binary_data_size, in order.
@@ -206,7 +206,7 @@ def _header_length(text: str | None, total: int) -> int:
 
 
 def _taken(tensor: InferInput, rest: memoryview) -> tuple[memoryview | None, memoryview]:
-    """The tensor's raw bytes, if it has any, and what is left behind them."""
+    """Return the tensor's raw bytes, if it has any, and the bytes behind them."""
     size = tensor.parameters.binary_data_size
     if (size is None) == (tensor.data is None):
         raise InvalidParameter(
@@ -250,7 +250,7 @@ def _files(tensor: InferInput, shape: Shape, raw: memoryview | None, most_files:
 
 
 def wanted(request: InferRequest, offered: tuple[str, ...]) -> tuple[str, ...]:
-    """The names of the outputs to send, in the order asked for.
+    """Return the names of the outputs to send, in the order asked for.
 
     Raises:
         InvalidParameter: there is no such output, or not in the form that is asked for.
@@ -268,7 +268,7 @@ def wanted(request: InferRequest, offered: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def write(request: InferRequest, model: str, version: int, outputs: Mapping[str, FloatArray]) -> tuple[bytes, int]:
-    """The body of an answer, and how many of its bytes are JSON."""
+    """Return the body of a response, and how many of its bytes are JSON."""
     raw = {name: tensors.to_bytes(array) for name, array in outputs.items() if request.binary(name)}
     document: dict[str, Any] = {"model_name": model, "model_version": str(version)}
     if request.id is not None:
@@ -286,5 +286,5 @@ def _tensor(name: str, array: FloatArray, raw: bytes | None) -> bytes:
 
 
 def _with_member(document: bytes, member: bytes) -> bytes:
-    """A JSON object, not empty, and one more member that is written already."""
+    """Append a serialized member to a JSON object that is not empty."""
     return document[:-1] + b"," + member + b"}"

@@ -53,14 +53,14 @@ async def predict(request: Request) -> Response:
 @router.get(MODEL_VERSION + ":predict", include_in_schema=False)
 @router.get(MODEL + ":predict", include_in_schema=False)
 async def predict_is_a_post(request: Request) -> Response:
-    """Here, since the routes below would look for a model of this name."""
+    """Answer 405: the routes below would look for a model of this name."""
     raise HTTPException(405, headers={"Allow": "POST"})
 
 
 @router.get(MODEL_VERSION + "/metadata", summary="A version's signature", **_OF_VERSION)
 @router.get(MODEL + "/metadata", summary="A model's signature", **_OF_MODEL)
 async def metadata(request: Request) -> tfs.Metadata:
-    """What goes in and comes out."""
+    """Return the signatures of a model."""
     model = model_of(request)
     return tfs.metadata(model.name, model.version, {model.takes: model.shape}, model.gives)
 
@@ -68,5 +68,5 @@ async def metadata(request: Request) -> tfs.Metadata:
 @router.get(MODEL_VERSION, summary="A version's state", **_OF_VERSION)
 @router.get(MODEL, summary="A model's state", **_OF_MODEL)
 async def status(request: Request) -> tfs.ModelStatus:
-    """The one version that is served is available."""
+    """Report the one served version as available."""
     return tfs.ModelStatus(model_version_status=[tfs.VersionStatus(version=str(model_of(request).version))])

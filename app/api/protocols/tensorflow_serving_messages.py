@@ -90,7 +90,7 @@ class Metadata(BaseModel):
 
 
 def read(body: bytes, name: str, most_files: int, most_values: int) -> tuple[PredictRequest, Array | list[bytes]]:
-    """A prediction request, and its one input: numbers, or picture files.
+    """Read a prediction request and its one input: numbers, or picture files.
 
     Args:
         body: JSON.
@@ -112,7 +112,7 @@ def read(body: bytes, name: str, most_files: int, most_values: int) -> tuple[Pre
 
 
 def _rows(instances: list[Any], name: str) -> list[Any]:
-    """What each row holds: itself, or what it has under the input's name."""
+    """Return the value of each row: the row itself, or its member of the input's name."""
     return [_named(row, name) if _is_object(row) else row for row in instances]
 
 
@@ -147,7 +147,7 @@ def _files(rows: list[Any], most_files: int) -> list[bytes]:
 
 
 def write(request: PredictRequest, outputs: Mapping[str, FloatArray]) -> bytes:
-    """The body of an answer, in the format of the request."""
+    """Return the body of a response, in the format of the request."""
     by_row = request.inputs is None
     member = "predictions" if by_row else "outputs"
     if len(outputs) == 1:
@@ -159,7 +159,7 @@ def write(request: PredictRequest, outputs: Mapping[str, FloatArray]) -> bytes:
 
 
 def metadata(model: str, version: int, takes: Mapping[str, Shape], gives: Mapping[str, Shape]) -> Metadata:
-    """The signatures of a model, as protocol buffers are written in JSON."""
+    """Describe the signatures of a model, as protocol buffers are written in JSON."""
     signature = {
         "inputs": {name: _tensor_info(f"{SIGNATURE}_{name}:0", shape) for name, shape in takes.items()},
         "outputs": {

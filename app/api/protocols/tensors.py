@@ -37,7 +37,7 @@ _FLOATS = TypeAdapter(Annotated[list[float], FailFast()], config=ConfigDict(stri
 
 
 def numbers(data: list[Any]) -> npt.NDArray[np.float64]:
-    """Lists of lists of numbers as an array of the shape that they nest in.
+    """Convert nested lists of numbers to an array of their shape.
 
     Raises:
         MalformedBody: lists of one level differ in length or lie too deep, or something is not a number.
@@ -59,7 +59,7 @@ def numbers(data: list[Any]) -> npt.NDArray[np.float64]:
 
 
 def from_list(datatype: str, shape: Shape, data: list[Any]) -> Array:
-    """A tensor's JSON `data`, nested or flat and row by row, as an array of `shape`: uint8, or float for FP16 to FP64.
+    """Convert a tensor's JSON `data`, nested or flat, to an array of `shape`: uint8, or float for FP16 to FP64.
 
     Raises:
         MalformedBody: the data does not fit the shape or the datatype.
@@ -96,7 +96,7 @@ def _must_hold_something(shape: Shape) -> None:
 
 
 def elements(count: int, raw: bytes | memoryview) -> list[bytes]:
-    """The elements of a BYTES tensor: before each stands its length in bytes, as four bytes, little-endian.
+    """Split a BYTES tensor into its elements; before each stands its length, four bytes, little-endian.
 
     Raises:
         MalformedBody: the lengths do not add up, or there are not `count` elements.
@@ -118,12 +118,12 @@ def elements(count: int, raw: bytes | memoryview) -> list[bytes]:
 
 
 def to_bytes(array: FloatArray) -> bytes:
-    """An FP32 tensor's raw bytes."""
+    """Return an FP32 tensor's raw bytes."""
     return np.ascontiguousarray(array, NUMBERS["FP32"]).tobytes()
 
 
 def to_lists(array: FloatArray) -> bytes:
-    """An array (n, ...) as lists in JSON, written piece by piece: between pieces other threads have their turn."""
+    """Serialize an array (n, ...) as JSON lists, in pieces: between two pieces other threads may run."""
     step = max(1, PIECE * len(array) // array.size)
     pieces = (to_json(array[start : start + step].tolist()) for start in range(0, len(array), step))
     return b"[" + b",".join(piece[1:-1] for piece in pieces) + b"]"

@@ -25,7 +25,7 @@ router = APIRouter(tags=["inference"])
     openapi_extra=operation(PreparationQuery, IMAGE_BODIES),
 )
 async def encode(request: Request) -> Response:
-    """The mean and log-variance of q(z | image) for every image of the body."""
+    """Compute the mean and log-variance of q(z | image) for every image of the body."""
     kind = accepted(request, JSON, npy.MEDIA_TYPE)
     service = service_of(request)
     options = query(request, PreparationQuery)

@@ -31,7 +31,7 @@ router = APIRouter(tags=["inference"])
     ),
 )
 async def generate(request: Request) -> Response:
-    """The digits at the given points of the latent space."""
+    """Decode the given points of the latent space, or samples from the prior, to digits."""
     kind = accepted(request, PNG, npy.MEDIA_TYPE, JSON)
     service = service_of(request)
     sheet = query(request, SheetQuery)

@@ -74,7 +74,7 @@ async def latent(request: Request) -> Response:
 
 
 async def _picture(request: Request, part: ManifoldQuery | NoQuery, draw: Callable[[], Awaitable[bytes]]) -> Response:
-    """A picture that changes only with the version and the parameters, so both make its ETag (RFC 9110, 8.8.3)."""
+    """Respond with a picture whose ETag covers the version and the parameters (RFC 9110, 8.8.3)."""
     manifest = served(request).manifest
     told = f"{request.url.path} {part!r} {manifest.version} {[file.sha256 for file in manifest.files]}"
     etag = f'"{hashlib.sha256(told.encode()).hexdigest()[:24]}"'

@@ -21,7 +21,7 @@ counting = APIRouter(tags=["operations"])  # apart, since it can be left out
     openapi_extra=operation(),
 )
 async def model(request: Request) -> Manifest:
-    """The manifest as training published it."""
+    """Return the manifest as training published it."""
     query(request, NoQuery)
     return served(request).manifest
 
@@ -52,6 +52,6 @@ async def ready(request: Request) -> State:
     openapi_extra=operation(),
 )
 async def counts(request: Request) -> Response:
-    """Requests by route and status, latencies, queue, batches, refusals, and the version served."""
+    """Return requests by route and status, latencies, queue, batches, rejections, and the served version."""
     counted: metrics.Metrics = request.app.state.metrics
     return Response(counted.text(), media_type=metrics.MEDIA_TYPE)

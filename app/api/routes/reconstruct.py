@@ -26,7 +26,7 @@ router = APIRouter(tags=["inference"])
     openapi_extra=operation(ReconstructQuery, IMAGE_BODIES),
 )
 async def reconstruct(request: Request) -> Response:
-    """What the model makes of the images, at z_mean; the loss in nats says how well it knows them."""
+    """Reconstruct every image at z_mean; the loss, in nats, is an anomaly score."""
     kind = accepted(request, PNG, JSON)
     service = service_of(request)
     options = query(request, ReconstructQuery)

@@ -105,12 +105,12 @@ CONFIG = Config(
 
 # In the middle of an epoch, at its end, in the middle of the next one, and at the end of all.
 @pytest.mark.parametrize("stops", [(7, 20), pytest.param((7, 20, 27, 40), marks=pytest.mark.long)])
-def test_any_stretch_can_be_the_last_before_a_resume(digits, tmp_path, monkeypatch, stops):
+def test_any_chunk_can_be_the_last_before_a_resume(digits, tmp_path, monkeypatch, stops):
     from training.loop import train as module
     from training.loop.checkpoint import Checkpointing, StateFile
     from training.loop.train import train
 
-    monkeypatch.setattr(module, "STRETCH", 7)
+    monkeypatch.setattr(module, "CHUNK", 7)
     whole = train(CONFIG, digits)
     file = StateFile.of(CONFIG, digits, tmp_path)
 

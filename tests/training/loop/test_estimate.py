@@ -31,7 +31,7 @@ def test_nothing_is_promised_before_the_pace_is_known(clock):
 
 
 def test_all_parts_count_and_compiling_does_not_slow_the_pace(clock):
-    """200 stretches of half a second, the first after 10 s of compiling; then what AFTER says, of those 10 s."""
+    """200 chunks of half a second, the first after 10 s of compiling; then what AFTER says, of those 10 s."""
     estimate = Estimate(PARTS, clock)
     after = 10 * sum(AFTER.values())
     clock.now += 10
@@ -67,7 +67,7 @@ def test_time_that_passes_counts_and_a_part_that_is_late_takes_none_from_the_nex
     assert estimate.done() == 1
 
 
-def test_a_single_stretch_is_enough(clock):
+def test_a_single_chunk_is_enough(clock):
     estimate = Estimate(PARTS[:1], clock)
     clock.now += 10
     estimate.update("measuring", 1.0)

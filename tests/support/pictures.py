@@ -11,12 +11,19 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from app.imaging.decode import decode, open_picture
+
 
 def file_of(picture: Image.Image | np.ndarray, kind: str = "PNG", **options: Any) -> bytes:
     out = io.BytesIO()
     image = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
     image.save(out, kind, **options)
     return out.getvalue()
+
+
+def pixels(png: bytes) -> np.ndarray:
+    """The grey levels of a picture file, as the service reads them."""
+    return np.rint(decode(open_picture(png, 10**7)) * 255).astype(np.uint8)
 
 
 def on_paper(digit: np.ndarray, side: int = 190, corner: tuple[int, int] = (80, 40)) -> Image.Image:

@@ -1,4 +1,4 @@
-"""A handful of a data set."""
+"""A handful of a data set, and a run on it that takes a moment."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
+from training.config import Config
 from training.data.dataset import DataSet
+
+CONFIG = Config(epochs=2, encoder_units=(32,), generator_units=(32,), batch_size=50, seed=1)
 
 
 def first(whole: DataSet, train: int, test: int) -> DataSet:

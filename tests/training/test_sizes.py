@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
 
 from app.models.store import ModelStore
-from tests.support.paths import ROOT
 from tests.support.small_dataset import first
 from training.config import Config
 from training.data.dataset import DataSet
@@ -47,19 +45,3 @@ def test_one_test_image_is_published_with_all_pictures(whole, tmp_path, classes)
     export(train(CONFIG.model_copy(update={"latent_dim": 3}), few), few, tmp_path)
     found = {path.name for path in (tmp_path / "reports" / "1").glob("*.png")}
     assert found == {"manifold.png", "latent.png", "history.png", "reconstructions.png", "samples.png"}
-
-
-def test_the_bound_of_an_image_depends_on_its_place_but_on_no_other_image(whole):
-    from training.evaluation.metrics import importance_weighted_nll
-    from training.export.savedmodel import read_version
-
-    model = read_version(ModelStore(ROOT / "model_store").open())
-
-    def total(*parts):
-        images = np.concatenate(parts)
-        return len(images) * importance_weighted_nll(model, images, 0)
-
-    one, other, rest = np.split(whole.x_test[:110], [50, 100])
-    after_one = total(one, rest) - total(one)
-    assert after_one == pytest.approx(total(other, rest) - total(other), abs=0.05)
-    assert after_one == pytest.approx(total(rest), rel=0.005)

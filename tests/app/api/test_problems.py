@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 
 import numpy as np
@@ -106,34 +105,6 @@ async def test_bad_input_is_a_problem_and_the_service_goes_on(client, route, bod
     assert good.status_code == 200
 
 
-async def test_a_body_without_a_length_is_bounded_too(client):
-    async def endless():
-        for _ in range(4000):
-            yield b"x" * 1000
-
-    response = await client.post("/encode", content=endless(), headers=PNG)
-    check_problem(response, 413, "body-too-large", "1,048,576")
-
-
-@pytest.mark.parametrize(
-    ("parts", "code", "words"),
-    [
-        ([("photo", ("a.png", whole, "image/png"))], "invalid-parameter", "'image'"),
-        ([("image", (None, "text"))], "invalid-image", "not a file"),
-        ([("image", ("a.png", b"", "image/png"))], "invalid-image", "no bytes"),
-        ([("image", ("a.png", b"text", "image/png"))], "invalid-image", "PNG, JPEG"),
-        ([("image", ("a.png", file_of(digit), "image/png"))] * 257, "invalid-image", "256"),
-    ],
-)
-async def test_a_bad_form_is_a_problem(client, parts, code, words):
-    check_problem(await client.post("/encode", files=parts), 422, code, words)
-
-
-async def test_too_many_pictures_are_told_alike_however_they_come(client):
-    document = {"images": [base64.b64encode(file_of(digit)).decode()] * 257}
-    check_problem(await client.post("/encode", json=document), 422, "invalid-image", "256")
-
-
 @pytest.mark.parametrize(
     ("method", "path", "status", "code"),
     [
@@ -161,41 +132,12 @@ async def test_under_the_serving_protocols_an_error_has_their_form(client, path)
     check_problem(await client.get(path.replace("/v", "/x")), 404, "not-found", "Nothing is served")
 
 
-@pytest.mark.parametrize(
-    ("path", "accept"),
-    [("/encode", "image/png"), ("/generate", "text/html"), ("/generate", "nonsense"), ("/reconstruct", "image/gif")],
-)
-async def test_an_unacceptable_accept_is_a_problem(client, path, accept):
-    response = await client.post(path, json={"z": [0, 0]}, headers={"accept": accept})
-    check_problem(response, 406, "not-acceptable", "this route answers with")
-
-
-@pytest.mark.parametrize(
-    ("accept", "chosen"),
-    [
-        ("*/*", "image/png"),
-        ("text/html, */*;q=0.1", "image/png"),
-        ("application/json;q=0.9, image/png;q=0.2", "application/json"),
-        ("image/png;q=0, */*", "application/x-npy"),
-        ("", "image/png"),
-    ],
-)
-async def test_accept_chooses_the_representation(client, accept, chosen):
-    response = await client.post("/generate", json={"z": [0, 0]}, headers={"accept": accept})
-    assert response.headers["content-type"] == chosen
-
-
 async def test_sheets_have_bounds(client):
     for query, words in (("scale=17", "at most 16"), ("columns=3", "2 digits")):
         response = await client.post(f"/generate?{query}", json={"z": [[0, 0], [1, 1]]})
         check_problem(response, 422, "invalid-parameter", words)
     response = await client.post("/generate?scale=16", json={"sample": 4000})
     check_problem(response, 422, "invalid-parameter", "16,000,000")
-
-
-async def test_more_pictures_than_allowed_are_refused(client):
-    body = {"images": [base64.b64encode(encode_png(digit)).decode()] * 257}
-    check_problem(await client.post("/encode", json=body), 422, "invalid-image", "256")
 
 
 async def test_a_fault_of_the_service_says_nothing_about_its_inside(client, engine, caplog):
@@ -217,13 +159,3 @@ async def test_an_overloaded_service_says_when_to_come_back(client, engine):
     response = await client.post("/generate", json={"z": [0, 0]})
     check_problem(response, 503, "overloaded", "again")
     assert int(response.headers["retry-after"]) >= 1
-
-
-async def test_a_16_bit_a_palette_and_an_rgba_picture_are_no_bad_input(client):
-    for picture in (
-        Image.fromarray(digit.astype(np.uint16) * 257),
-        Image.fromarray(digit).convert("P"),
-        Image.merge("RGBA", [Image.fromarray(digit)] * 4),
-    ):
-        response = await client.post("/encode", content=file_of(picture), headers=PNG)
-        assert response.status_code == 200, response.text

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 
 from app.cli.__main__ import main
@@ -8,6 +11,7 @@ from app.settings import Settings
 from tests.support.fake_store import publish_fake
 from tests.support.fakes import FakeEngine
 from tests.support.live import serving_in_thread
+from tests.support.pictures import file_of
 
 
 @pytest.fixture(scope="module")
@@ -31,3 +35,26 @@ def run(request, shared, tmp_path, monkeypatch):
     where = ["--url", request.getfixturevalue("url")] if request.param == "url" else ["--store", str(shared)]
     monkeypatch.chdir(tmp_path)
     return lambda *arguments: main([*arguments, *where], lambda stored, settings: FakeEngine())
+
+
+@pytest.fixture
+def digits(digit) -> dict[str, np.ndarray]:
+    """A digit of each of three sub-folders, and what must not be taken."""
+    found = {"7/a.png": digit, "7/b.png": digit.T.copy(), "1/deep/c.PNG": digit[::-1].copy(), "top.png": digit // 2}
+    for name, levels in found.items():
+        path = Path("digits") / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(file_of(levels))
+    (Path("digits") / "notes.txt").write_text("no picture")
+    (Path("digits") / ".hidden.png").write_text("no picture")
+    return found
+
+
+@pytest.fixture
+def digits_of_two(digit, tmp_path) -> Path:
+    """A folder of two pictures."""
+    folder = tmp_path / "two"
+    folder.mkdir()
+    for name in ("a.png", "b.png"):
+        (folder / name).write_bytes(file_of(digit))
+    return folder

@@ -7,21 +7,8 @@ from pathlib import Path
 import pytest
 
 from app.cli.__main__ import main
-from app.main import create_app
 from app.middleware.auth import Keyring
-from app.settings import Settings
-from app.settings.api_keys import new_key, parse_keys, read_keys
-from tests.support.fakes import FakeEngine
-from tests.support.live import serving_in_thread
-
-SECRET, KEY = new_key("ci")
-
-
-@pytest.fixture(scope="module")
-def locked(shared):
-    app = create_app(Settings(model_store=shared, api_keys=(KEY,)), lambda stored, settings: FakeEngine())
-    with serving_in_thread(app) as address:
-        yield address
+from app.settings.api_keys import parse_keys, read_keys
 
 
 def printed(capsys) -> dict[str, str]:
@@ -53,27 +40,3 @@ def test_a_name_that_is_none_is_a_wrong_command_line(capsys):
         main(["key", "a b"])
     assert left.value.code == 2
     assert "name" in capsys.readouterr().err
-
-
-def test_commands_send_the_key(locked, capsys, monkeypatch, tmp_path):
-    monkeypatch.chdir(tmp_path)
-    commands = [["generate", "--z", "0,0", "-o", "a.png"], ["models", "show"], ["manifold", "--n", "2", "-o", "b.png"]]
-    for command in commands:
-        asked = [*command, "--url", locked]
-        assert main(asked) == 1
-        assert "asks for a key" in capsys.readouterr().err
-        assert main([*asked, "--api-key", "vae_wrong"]) == 1
-        assert "vae_wrong" not in capsys.readouterr().err
-        assert main([*asked, "--api-key", SECRET]) == 0
-        with monkeypatch.context() as patch:
-            patch.setenv("VAE_API_KEY", SECRET)
-            assert main(asked) == 0
-        capsys.readouterr()
-
-
-def test_a_command_on_the_store_asks_nobody_for_a_key(shared, monkeypatch, tmp_path):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("VAE_API_KEYS", str(KEY))
-    monkeypatch.setenv("VAE_RATE_LIMIT", "1/h")
-    command = ["generate", "--z", "0,0", "--z", "1,1", "-o", "a.npy", "--store", str(shared)]
-    assert main(command, lambda stored, settings: FakeEngine()) == 0

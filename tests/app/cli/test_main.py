@@ -14,7 +14,6 @@ import sys
 
 import pytest
 
-from app.cli import train
 from app.cli.__main__ import COMMANDS, join_points, main, parser
 from tests.support.paths import ROOT
 from tests.support.pictures import file_of
@@ -73,15 +72,6 @@ def test_serve_without_a_store_fails_in_one_line(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("VAE_MODEL_STORE", str(tmp_path))
     assert main(["serve"]) == 1
     assert capsys.readouterr().err.startswith("error: No version is published")
-
-
-def test_train_without_its_packages_says_how_to_get_them(monkeypatch, capsys):
-    monkeypatch.setattr(train, "find_spec", lambda name: None if name == "rich" else name)
-    assert main(["train", "--preset", "notebook"]) == 1
-    shown = capsys.readouterr().err
-    assert "digit-vae[train]" in shown
-    assert "(rich)" in shown
-    assert len(shown.splitlines()) == 1
 
 
 def test_ctrl_c_is_130(monkeypatch, capsys, store):
@@ -146,18 +136,3 @@ def test_a_reader_that_leaves_is_no_traceback(store):
     done = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.stderr == ""
     assert done.returncode in (0, 1)
-
-
-def test_completion_without_its_package_says_how_to_get_it(monkeypatch, capsys):
-    monkeypatch.setitem(sys.modules, "shtab", None)
-    assert main(["completion", "bash"]) == 1
-    assert "pip install shtab" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh"])
-def test_completion_knows_every_command_and_option(shell, capsys):
-    pytest.importorskip("shtab")
-    assert main(["completion", shell]) == 0
-    script = capsys.readouterr().out
-    for word in (*NAMES, "--workers", "--preset", "--sample", "--columns", "--low", "verify"):
-        assert word.lstrip("-") in script

@@ -1,103 +1,82 @@
-"""`generate` and `manifold`."""
-
 from __future__ import annotations
 
-import io
-import sys
 from pathlib import Path
 
-import httpx
 import numpy as np
 import pytest
-from PIL import Image
 
-from app.api.formats import npy
-from app.imaging.sheets import to_uint8
-from tests.support.fakes import paint
-
-
-def pixels(name: str) -> np.ndarray:
-    return np.array(Image.open(name))
+from app.cli.__main__ import main
+from tests.app.cli.test_encode import rows
+from tests.support.pictures import file_of
 
 
-def digits(*z: tuple[float, float]) -> np.ndarray:
-    return to_uint8(paint(np.array(z, np.float32)))
-
-
-def test_a_point_is_a_digit(run):
-    assert run("generate", "--z", "0,1", "-o", "digit.png") == 0
-    assert np.array_equal(pixels("digit.png"), digits((0, 1))[0])
-
-
-def test_points_may_begin_with_a_minus(run):
-    assert run("generate", "--z", "-1,0", "--z", "-.5,-2", "--z=0,-1", "-o", "three.npy") == 0
-    assert np.array_equal(np.load("three.npy"), digits((-1, 0), (-0.5, -2), (0, -1)))
-
-
-def test_several_are_a_sheet_as_the_service_draws_it(run, url):
-    assert run("generate", "--sample", "6", "--seed", "1", "--columns", "3", "--scale", "2", "-o", "s.png") == 0
-    theirs = httpx.post(f"{url}/generate?columns=3&scale=2", json={"sample": 6, "seed": 1})
-    assert np.array_equal(pixels("s.png"), np.array(Image.open(io.BytesIO(theirs.content))))
-
-
-def test_points_come_through_a_pipe_and_the_sheet_leaves_through_one(run, monkeypatch, capsysbinary):
-    z = np.array([[0, 0], [1, 2]], np.float32)
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(npy.dumps(z))))
-    assert run("generate", "--z", "-", "--columns", "1") == 0
-    sheet = np.array(Image.open(io.BytesIO(capsysbinary.readouterr().out)))
-    assert np.array_equal(sheet, digits((0, 0), (1, 2)).reshape(56, 28))
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        ["--z", "a,b"],
-        ["--z", "0,0", "--seed", "1"],
-        ["--z", "0,0", "--sample", "1"],
-        ["--z", "0,0", "--z", "0,0,0"],
-        ["--z", "0,0", "--scale", "0"],
-        ["--sample", "0"],
-        ["--z", "0,0", "-o", "digit.gif"],
-    ],
-)
-def test_what_makes_no_sense_is_a_usage_error(run, wrong, capsys):
-    with pytest.raises(SystemExit) as left:
-        run("generate", "-o", "digit.png", *wrong)
-    assert left.value.code == 2
-    assert not Path("digit.png").exists()
-
-
-@pytest.mark.parametrize(
-    ("wrong", "words"),
-    [
-        (["--z", "0,0,0"], "(n, 2)"),
-        (["--z", "nan,0"], "finite"),
-        (["--sample", "100000"], "at most 4096"),
-        (["--z", "none.npy"], "none.npy: No such file"),
-        (["--z", "cube.npy"], "cube.npy: latent vectors"),
-        (["--z", "0,0", "--scale", "10000"], "smaller scale"),
-    ],
-)
-def test_what_the_model_cannot_take_is_one_line(run, wrong, words, capsys):
-    np.save("cube.npy", np.zeros((1, 1, 1)))
-    assert run("generate", "-o", "digit.png", *wrong) == 1
+def test_a_file_that_is_no_picture_is_named(run, digits, capsys):
+    (Path("digits") / "7" / "aa.png").write_text("no picture")
+    assert run("encode", "digits", "-o", "z.csv") == 1
     shown = capsys.readouterr().err
-    assert words in shown
+    assert shown.startswith("error: digits/7/aa.png: The bytes are not a picture")
     assert len(shown.splitlines()) == 1
+    assert not Path("z.csv").exists()
 
 
-def test_the_manifold_is_the_routes(run, url, capsysbinary):
-    theirs = httpx.get(f"{url}/manifold.png?n=4&scale=2&low=0.1&high=0.9&dims=1,0").content
-    options = ["--n", "4", "--scale", "2", "--low", "0.1", "--high", "0.9", "--dims", "1,0"]
-    assert run("manifold", "-o", "m.png", *options) == 0
-    assert Path("m.png").read_bytes() == theirs
-    assert run("manifold", *options) == 0
-    assert capsysbinary.readouterr().out == theirs
+@pytest.mark.parametrize("beside", [["digits/top.png"], []])
+def test_an_empty_file_is_named(run, digits, beside, capsys):
+    Path("empty.png").touch()
+    assert run("encode", *beside, "empty.png") == 1
+    assert capsys.readouterr().err.startswith("error: empty.png: The body is empty")
 
 
-def test_a_manifold_that_cannot_be_drawn_is_one_line(run, capsys):
-    assert run("manifold", "--n", "1000", "-o", "m.png") == 1
-    assert "at most 64" in capsys.readouterr().err
-    with pytest.raises(SystemExit) as left:
-        run("manifold", "--dims", "x")
-    assert left.value.code == 2
+def test_skip_leaves_out_what_cannot_be_read_and_says_so(run, digits, capsys):
+    assert run("encode", "digits") == 0
+    whole = capsys.readouterr().out
+    (Path("digits") / "7" / "aa.png").write_text("no picture")
+    (Path("digits") / "7" / "empty.png").touch()
+    (Path("digits") / "gone.png").symlink_to(Path("digits") / "7")  # a folder is no picture
+    (Path("digits") / "cut.png").write_bytes((Path("digits") / "top.png").read_bytes()[:60])
+    assert run("encode", "digits", "--skip") == 0
+    out, err = capsys.readouterr()
+    assert out == whole
+    left_out = [line.split(": ")[:2] for line in err.splitlines()]
+    assert left_out == [["skipped", f"digits/{name}"] for name in ("7/aa.png", "7/empty.png", "cut.png")]
+
+
+def test_skip_names_a_file_that_may_not_be_read_once(digits_of_two, monkeypatch, url, capsys):
+    def forbidden(path, read=Path.read_bytes):
+        if path.name == "b.png":
+            raise PermissionError(13, "Permission denied")
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", forbidden)
+    assert main(["encode", str(digits_of_two), "--skip", "--url", url]) == 0
+    out, err = capsys.readouterr()
+    assert len(rows(out)) == 1
+    assert err == f"skipped: {digits_of_two}/b.png cannot be read: Permission denied.\n"
+
+
+def test_skip_fails_if_nothing_is_left(run, capsys):
+    for name in ("a.png", "b.png"):
+        Path(name).write_text("no picture")
+    assert run("encode", "a.png", "b.png", "--skip", "-o", "z.csv") == 1
+    assert capsys.readouterr().err.splitlines()[-1] == "error: none of 2 pictures can be read."
+    assert not Path("z.csv").exists()
+
+
+def test_skip_does_not_hide_a_fault_of_the_service(digits_of_two, capsys):
+    assert main(["encode", str(digits_of_two), "--skip", "--url", "http://127.0.0.1:9"]) == 1
+    assert "http://127.0.0.1:9 cannot be reached" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("skip", [[], ["--skip"]])
+def test_thousands_of_pictures_keep_their_order(run, digit, skip, capsys):
+    levels = np.linspace(0, 255, 1500).astype(np.uint8)
+    for i, level in enumerate(levels):
+        path = Path("many") / str(i % 10) / f"{i:04}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(file_of(np.full((28, 28), level)))
+    assert run("encode", "many", "--invert", "false", *skip) == 0
+    found = rows(capsys.readouterr().out)
+    assert [row["file"] for row in found] == sorted(row["file"] for row in found)
+    for row in found:
+        number = int(Path(row["file"]).stem)
+        assert row["label"] == str(number % 10)
+        assert float(row["z0"]) == pytest.approx(levels[number] / 255, abs=1e-6)

@@ -11,7 +11,6 @@ from PIL import Image
 from app.errors import ImageTooLarge, InvalidImage
 from app.imaging.decode import HEADER_READS, MAX_SCANS, ReadLimitedFile, TooManyPieces, decode, open_picture
 from tests.app.api.test_problems import PNG, check_problem
-from tests.support.fakes import connected
 from tests.support.pictures import file_of
 
 MANY = 10**6
@@ -93,14 +92,6 @@ def test_a_long_strip_is_reduced_too(size):
     grey = decode(open_picture(file_of(Image.new("L", size, 90)), 32_000_000))
     assert grey.size <= 4_000_000
     assert np.allclose(grey, 90 / 255)
-
-
-async def test_the_pictures_of_a_request_share_a_bound(settings, engine):
-    parts = [("image", ("a.png", file_of(GREY, "PNG"), "image/png"))]
-    async with connected(settings.model_copy(update={"max_request_pixels": 2 * 1600}), engine) as client:
-        check_problem(await client.post("/encode", files=parts * 3), 413, "image-too-large", "together")
-        few = await client.post("/encode?fit=none", files=parts * 2)
-        assert few.status_code == 200, few.text
 
 
 async def test_so_do_those_of_a_serving_protocol(client, settings, digit):

@@ -126,40 +126,6 @@ async def test_the_protocols_are_refused_in_their_form_and_their_probes_answered
         held.gate.set()
 
 
-@pytest.mark.parametrize("path", ["/generate", "/generate?scale=2", "/v2/models/generator/infer"])
-@pytest.mark.parametrize("bound", ["request_timeout_s", "body_timeout_s"])
-@pytest.mark.parametrize("begun", [b"", b'{"z":'])
-async def test_a_body_that_does_not_come_is_not_waited_for(settings, engine, path, bound, begun):
-    app, client = await application(settings, engine, **{bound: 0.1})
-
-    async def stuck():
-        if begun:
-            yield begun
-        await asyncio.sleep(5)
-        yield b"[0,0]}"
-
-    async with app.router.lifespan_context(app), client:
-        headers = {"content-type": "application/json", "content-length": "12"}
-        late = await client.post(path, content=stuck(), headers=headers)
-        assert (late.status_code, late.headers["connection"]) == (408, "close")
-        assert "did not come in 0.1 s" in late.text
-        assert late.json().get("code", "body-timeout") == "body-timeout"
-
-
-async def test_a_body_that_comes_slowly_but_in_time_is_read(settings, engine):
-    app, client = await application(settings, engine, body_timeout_s=2)
-
-    async def slow():
-        for byte in b'{"z":[0,0]}':
-            await asyncio.sleep(0.005)
-            yield bytes([byte])
-
-    async with app.router.lifespan_context(app), client:
-        for path in ("/generate", "/generate?scale=2"):
-            headers = {"content-type": "application/json", "content-length": "11"}
-            assert (await client.post(path, content=slow(), headers=headers)).status_code == 200
-
-
 async def test_a_caller_that_hung_up_while_waiting_costs_no_model_call(settings, held):
     app, client = await application(settings, held)
     body = b'{"z": [0, 0]}'
@@ -215,21 +181,6 @@ async def test_told_to_stop_it_is_not_ready_first_and_stops_later(settings):
             assert stopped.is_set()
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-async def test_small_batches_run_on_the_loop_and_large_ones_in_the_thread(settings, engine):
-    engine.max_inline_batch = 2
-    app, client = await application(settings, engine)
-    async with app.router.lifespan_context(app), client:
-        await client.post("/generate", json=Z)
-        assert engine.threads == {threading.current_thread().name}
-        engine.threads.clear()
-        await client.post("/generate", json={"sample": 3})
-        assert all(name.startswith("inference") for name in engine.threads)
-        engine.batches.clear()
-        answers = await asyncio.gather(*(client.post("/generate", json={"z": [n, 0]}) for n in range(20)))
-        assert len({answer.content for answer in answers}) == 20 - 10 - 4  # paint() clips z beyond 5
-        assert len(engine.batches) < 20
 
 
 async def test_a_manifold_kept_is_answered_as_it_was(client):

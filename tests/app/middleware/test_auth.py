@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import logging
 from contextlib import asynccontextmanager
 from typing import Any
@@ -10,18 +11,15 @@ import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import ValidationError
 
 from app.api.explorer.routes import assets
-from app.cli import serve
 from app.imaging.png import encode_png
 from app.main import create_app
 from app.middleware.admission import AdmissionLimit
-from app.middleware.auth import ApiKeyAuth, Keyring, is_open
+from app.middleware.auth import MAX_KEY_BYTES, ApiKeyAuth, Keyring, credentials, is_open
 from app.settings import Settings
 from app.settings.api_keys import new_key
 from app.settings.values import Rate
-from app.settings.values import parse_origins as origins_of
 from app.telemetry.metrics import Metrics
 
 SECRET, KEY = new_key("ci")
@@ -171,38 +169,6 @@ async def test_keys_of_list_and_file_are_added_and_one_name_may_have_two(setting
             assert (await client.get("/model", headers={"x-api-key": secret})).status_code == status
 
 
-def test_settings_read_the_environment_and_repeat_nothing_of_it(monkeypatch, tmp_path):
-    monkeypatch.setenv("VAE_API_KEYS", f"{KEY},{OTHER_KEY}")
-    monkeypatch.setenv("VAE_RATE_LIMIT", "100/s")
-    monkeypatch.setenv("VAE_CORS_ORIGINS", "https://example.org")
-    monkeypatch.setenv("VAE_DOCS", "off")
-    settings = Settings()
-    assert settings.all_keys == (KEY, OTHER_KEY)
-    assert settings.rate_limit == Rate(100, "s")
-    assert settings.cors_origins == ("https://example.org",)
-    assert settings.docs is False
-    assert KEY.digest.hex() not in repr(settings)
-    monkeypatch.setenv("VAE_API_KEYS", SECRET)
-    with pytest.raises(ValidationError) as refused:
-        Settings()
-    assert SECRET not in f"{refused.value!s}{refused.value!r}"
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [("VAE_API_KEYS", SECRET), ("VAE_API_KEYS", ""), ("VAE_API_KEYS_FILE", "missing"), ("VAE_RATE_LIMIT", "fast"),
-     ("VAE_CORS_ORIGINS", "example.org"), ("VAE_TRUSTED_PROXIES", "proxy"), ("VAE_METRICS", "secret")],
-    ids=["a key itself", "no key", "no file", "rate", "origin", "proxy", "metrics"],
-)  # fmt: skip
-def test_a_wrong_setting_keeps_the_service_from_starting_in_one_line(name, value, monkeypatch, capsys):
-    monkeypatch.setenv(name, value)
-    assert serve.main([]) == 1
-    shown = capsys.readouterr().err
-    assert shown.startswith(f"error: {name}: ")
-    assert len(shown.splitlines()) == 1
-    assert SECRET not in shown
-
-
 @pytest.mark.parametrize(("metrics", "without", "keyed"), [("key", 401, 200), ("open", 200, 200), ("off", 401, 404)])
 async def test_metrics_are_for_who_may_call_for_all_or_for_nobody(settings, engine, metrics, without, keyed):
     async with serving(settings, engine, api_keys=(KEY,), metrics=metrics) as client:
@@ -268,59 +234,6 @@ async def test_the_holder_of_a_key_is_not_held_up_by_others_at_the_same_address(
         assert (await client.get("/livez")).status_code == 200
 
 
-ORIGIN = {"origin": "https://example.org"}
-
-
-async def test_pages_of_other_origins_are_not_answered_for_by_default(client):
-    response = await client.get("/model", headers=ORIGIN)
-    assert not [name for name in response.headers if name.startswith("access-control")]
-    preflight = await client.options("/generate", headers={**ORIGIN, "access-control-request-method": "POST"})
-    assert preflight.status_code == 405
-
-
-async def test_pages_of_the_origins_that_are_named_may_call(settings, engine, digit):
-    changes = {"api_keys": (KEY,), "cors_origins": origins_of("https://example.org"), "rate_limit": Rate(9, "h")}
-    async with serving(settings, engine, **changes) as client:
-        asked = {
-            **ORIGIN,
-            "access-control-request-method": "POST",
-            "access-control-request-headers": "authorization,content-type",
-        }
-        preflight = await client.options("/generate", headers=asked)  # browsers send no key with it
-        assert preflight.status_code == 200
-        assert preflight.headers["access-control-allow-origin"] == "https://example.org"
-        assert (await client.options("/generate", headers=asked | {"origin": "https://evil.org"})).status_code == 400
-        png = {"content-type": "image/png"}
-        cases: list[tuple[str, str, dict[str, Any], int]] = [
-            ("POST", "/generate", {"json": Z}, 200),  # the short cuts
-            ("POST", "/encode", {"content": encode_png(digit), "headers": png}, 200),
-            ("GET", "/manifold.png?n=2", {}, 200),
-            ("GET", "/manifold.png?n=2", {}, 200),
-            ("POST", "/generate?scale=2", {"json": Z}, 200),
-            ("GET", "/nowhere", {}, 404),
-        ]
-        for method, path, request, status in cases:
-            headers = {**request.pop("headers", {}), **ORIGIN, **BEARER}
-            response = await client.request(method, path, headers=headers, **request)
-            assert response.status_code == status
-            assert response.headers["access-control-allow-origin"] == "https://example.org"
-            assert "Retry-After" in response.headers["access-control-expose-headers"]
-        refused = await client.get("/model", headers=ORIGIN)
-        assert (refused.status_code, refused.headers["access-control-allow-origin"]) == (401, "https://example.org")
-        other = await client.get("/model", headers={"origin": "https://evil.org", **BEARER})
-        assert "access-control-allow-origin" not in other.headers
-        assert "access-control-allow-credentials" not in refused.headers
-
-
-async def test_a_manifold_kept_does_not_keep_the_origin_that_asked_first(settings, engine):
-    async with serving(settings, engine, cors_origins=("https://a.org", "https://b.org")) as client:
-        for origin in ("https://a.org", "https://b.org", "https://a.org"):
-            response = await client.get("/manifold.png?n=2", headers={"origin": origin})
-            assert response.headers.get_list("access-control-allow-origin") == [origin]
-        plain = await client.get("/manifold.png?n=2")
-        assert "access-control-allow-origin" not in plain.headers
-
-
 async def reached(scope, receive, send):
     await send({"type": "http.response.start", "status": 200, "headers": []})
     await send({"type": "http.response.body", "body": b""})
@@ -344,3 +257,60 @@ async def test_no_request_without_a_key_gets_in_and_none_breaks_the_gate(path, h
     sent.clear()
     await gate({**scope, "headers": [*headers, (b"x-api-key", SECRET.encode())]}, None, send)
     assert sent[0]["status"] == 200
+
+
+@pytest.mark.parametrize(
+    ("headers", "offers"),
+    [
+        ([], []),
+        ([(b"authorization", b"Bearer abc")], [b"abc"]),
+        ([(b"authorization", b"bearer   abc ")], [b"abc"]),
+        ([(b"authorization", b"Basic abc")], []),
+        ([(b"authorization", b"Bearer")], []),
+        ([(b"authorization", b"Bearer ")], []),
+        ([(b"x-api-key", b" abc ")], [b"abc"]),
+        ([(b"authorization", b"Basic abc"), (b"x-api-key", b"def")], [b"def"]),
+        ([(b"authorization", b"Bearer abc"), (b"x-api-key", b"def")], [b"abc", b"def"]),
+        ([(b"x-api-key", b"abc"), (b"x-api-key", b"def")], [b"def"]),
+        ([(b"x-api-key", b"a" * 513)], []),
+    ],
+)
+def test_a_key_comes_as_a_bearer_token_or_in_a_header_of_its_own(headers, offers):
+    assert credentials(headers) == offers
+
+
+@given(st.lists(st.tuples(st.sampled_from([b"authorization", b"x-api-key", b"accept"]), st.binary())))
+def test_no_headers_are_too_strange_to_look_for_a_key_in(headers):
+    secret, key = new_key("ci")
+    offers = credentials(headers)
+    assert len(offers) <= 2
+    assert all(offer and len(offer) <= MAX_KEY_BYTES for offer in offers)
+    assert Keyring([key]).key_name(offers) is None
+    assert Keyring([key]).key_name([*offers, secret.encode()]) == "ci"
+
+
+def test_the_holder_is_found_wherever_the_key_stands():
+    made = [new_key(name) for name in ("a", "b", "c")]
+    ring = Keyring(key for _, key in made)
+    assert [ring.key_name([secret.encode()]) for secret, _ in made] == ["a", "b", "c"]
+    assert ring.key_name([]) is None
+    assert ring.key_name([made[0][0].encode()[:-1]]) is None
+    assert ring.key_name([made[0][1].digest]) is None  # who has the hash has no key
+    assert ring.key_name([made[0][1].digest.hex().encode()]) is None
+
+
+def test_every_key_is_compared_to_the_end_whichever_fits(monkeypatch):
+    compared = []
+
+    def compare(known, digest):
+        compared.append(known)
+        return hmac_compare(known, digest)
+
+    hmac_compare = hmac.compare_digest
+    monkeypatch.setattr(hmac, "compare_digest", compare)
+    made = [new_key(name) for name in ("a", "b", "c")]
+    ring = Keyring(key for _, key in made)
+    for offer in (made[0][0].encode(), made[2][0].encode(), b"none"):
+        compared.clear()
+        ring.key_name([offer])
+        assert compared == [key.digest for _, key in made]

@@ -1,4 +1,4 @@
-"""The token buckets, on a clock that the test moves."""
+"""The token buckets, on a clock that the test moves, and whom an address is counted as."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.middleware.rate_limit import RateLimit
-from app.settings.values import Rate, parse_rate
+from app.middleware.rate_limit import MAX_ADDRESS, RateLimit, client_address
+from app.settings.values import Rate
 
 
 class Clock:
@@ -16,20 +16,6 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
-
-
-@pytest.mark.parametrize(("text", "per_s"), [("100/s", 100), ("6000/min", 100), (" 36/h ", 0.01), ("1/s", 1)])
-def test_a_rate_is_a_number_and_a_period(text, per_s):
-    assert parse_rate(text).per_s == pytest.approx(per_s)
-    assert str(parse_rate(text)) == text.strip()
-
-
-@pytest.mark.parametrize(
-    "text", ["", "100", "100/", "/s", "0/s", "-1/s", "1.5/s", "1e3/s", "100/sec", "10/s/s", "9" * 12]
-)
-def test_anything_else_is_no_rate(text):
-    with pytest.raises(ValueError, match="100/s"):
-        parse_rate(text)
 
 
 def test_a_full_bucket_is_a_burst_and_then_the_rate_holds():
@@ -85,3 +71,25 @@ def test_no_caller_gets_more_than_burst_and_rate_and_whoever_waits_as_told_gets_
             clock.now += wait_s + 1e-9 * clock.now / 1e3
             assert limit.wait("a") == 0
             admitted += 1
+
+
+@pytest.mark.parametrize(
+    ("client", "counted"),
+    [
+        (("192.0.2.7", 5), "192.0.2.7"),
+        (("2001:db8:1:2:3:4:5:6", 5), "2001:db8:1:2::/64"),
+        (("2001:db8:1:2::", 5), "2001:db8:1:2::/64"),
+        (("::ffff:192.0.2.7", 5), "192.0.2.7"),
+        (("fe80::1%eth0", 5), "fe80::/64"),
+        (("testclient", 5), "testclient"),
+        (("no:address", 0), "no:address"),
+        (None, "unknown"),
+    ],
+)
+def test_an_address_is_counted_as_its_subscriber(client, counted):
+    assert client_address(client) == counted
+
+
+@given(st.text())
+def test_whatever_a_proxy_hands_on_is_counted_and_short(host):
+    assert len(client_address((host, 0))) <= MAX_ADDRESS

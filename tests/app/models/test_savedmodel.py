@@ -76,3 +76,19 @@ def test_calls_from_several_threads_at_once_give_what_one_thread_gets(engine):
         encoded = pool.map(lambda images: engine.encode(images).z_mean, pictures)
         assert all(map(np.array_equal, generated, expected))
         assert all(map(np.array_equal, encoded, means))
+
+
+def test_the_engine_refuses_a_model_without_its_signatures(tmp_path):
+    import tensorflow as tf
+
+    from app.errors import CorruptVersion
+    from app.models.savedmodel import SavedModelEngine
+    from tests.support.fake_store import publish_fake
+
+    publish_fake(tmp_path)
+    with pytest.raises(CorruptVersion, match="does not load"):
+        SavedModelEngine(ModelStore(tmp_path).open())
+    for part in ("encoder", "generator"):
+        tf.saved_model.save(tf.Module(), str(tmp_path / part / "1"))
+    with pytest.raises(CorruptVersion, match="signature"):
+        SavedModelEngine(ModelStore(tmp_path).open())

@@ -1,36 +1,11 @@
-"""Whom an address is counted as, which proxies are believed, and which origins can be meant."""
+"""Which rates, proxies and origins can be meant."""
 
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from app.middleware.rate_limit import MAX_ADDRESS, client_address
-from app.settings.values import parse_origins, parse_proxies
-
-
-@pytest.mark.parametrize(
-    ("client", "counted"),
-    [
-        (("192.0.2.7", 5), "192.0.2.7"),
-        (("2001:db8:1:2:3:4:5:6", 5), "2001:db8:1:2::/64"),
-        (("2001:db8:1:2::", 5), "2001:db8:1:2::/64"),
-        (("::ffff:192.0.2.7", 5), "192.0.2.7"),
-        (("fe80::1%eth0", 5), "fe80::/64"),
-        (("testclient", 5), "testclient"),
-        (("no:address", 0), "no:address"),
-        (None, "unknown"),
-    ],
-)
-def test_an_address_is_counted_as_its_subscriber(client, counted):
-    assert client_address(client) == counted
-
-
-@given(st.text())
-def test_whatever_a_proxy_hands_on_is_counted_and_short(host):
-    assert len(client_address((host, 0))) <= MAX_ADDRESS
+from app.settings.values import parse_origins, parse_proxies, parse_rate
 
 
 @pytest.mark.parametrize(
@@ -78,3 +53,17 @@ def test_origins_are_as_browsers_send_them(text, known):
 def test_an_origin_that_no_browser_sends_is_refused(text):
     with pytest.raises(ValueError, match=r"https://example\.org"):
         parse_origins(text)
+
+
+@pytest.mark.parametrize(("text", "per_s"), [("100/s", 100), ("6000/min", 100), (" 36/h ", 0.01), ("1/s", 1)])
+def test_a_rate_is_a_number_and_a_period(text, per_s):
+    assert parse_rate(text).per_s == pytest.approx(per_s)
+    assert str(parse_rate(text)) == text.strip()
+
+
+@pytest.mark.parametrize(
+    "text", ["", "100", "100/", "/s", "0/s", "-1/s", "1.5/s", "1e3/s", "100/sec", "10/s/s", "9" * 12]
+)
+def test_anything_else_is_no_rate(text):
+    with pytest.raises(ValueError, match="100/s"):
+        parse_rate(text)

@@ -1,17 +1,13 @@
 from __future__ import annotations
 
 import gzip
-import hashlib
 import struct
 import sys
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from training.data import datasets
-from training.data.dataset import KNOWN
-from training.data.image_folder import Preparing
 from training.errors import DataError
 
 rng = np.random.default_rng(0)
@@ -31,19 +27,6 @@ def test_an_npz_in_keras_layout_is_read(tmp_path):
     assert np.array_equal(found.y_test, Y[20:])
     assert found.record.train_images == 20
     assert set(found.record.arrays) == {"x_train", "y_train", "x_test", "y_test"}
-
-
-def test_a_known_content_is_recognised_whatever_its_file_is_called(tmp_path, monkeypatch):
-    path = save(tmp_path / "mine.npz")
-    monkeypatch.setitem(KNOWN, datasets.load(path).digests, "digits-we-know")
-    assert datasets.load(path).name == "digits-we-know"
-
-
-def test_the_digest_changes_with_any_pixel(tmp_path):
-    other = X[:20].copy()
-    other[3, 4, 5] ^= 1
-    first, second = (datasets.load(save(tmp_path / f"{i}.npz", x_train=x)) for i, x in enumerate((X[:20], other)))
-    assert first.record.sha256 != second.record.sha256
 
 
 @pytest.mark.parametrize(
@@ -99,69 +82,6 @@ def test_a_broken_or_missing_idx_file_is_named(tmp_path):
         (tmp_path / kind).write_bytes(b"")
     with pytest.raises(DataError, match="not a whole IDX file"):
         datasets.load(str(tmp_path))
-
-
-def draw_pictures(folder, digit, n=10):
-    folder.mkdir(exist_ok=True)
-    for i in range(n):
-        Image.fromarray(255 - digit).resize((60 + i, 60 + i)).save(folder / f"{i}.png")
-
-
-def load_folder(folder, **options):
-    return datasets.load(str(folder), Preparing(cache=folder.parent / "cache", **options))
-
-
-def test_a_folder_of_pictures_is_prepared_like_mnist_and_split(tmp_path, digit):
-    folder = tmp_path / "mine"
-    folder.mkdir()
-    for label in ("one", "seven"):
-        draw_pictures(folder / label, digit)
-    found = load_folder(folder)
-    assert found.x_train.shape == (16, 28, 28)
-    assert found.x_test.shape == (4, 28, 28)
-    assert found.y_train is not None
-    assert found.y_test is not None
-    assert np.bincount(np.concatenate([found.y_train, found.y_test])).tolist() == [10, 10]
-    assert np.abs(found.x_train.mean(0) - digit).mean() < 20
-
-
-def test_pictures_without_classes_make_a_set_without_labels_of_any_size(tmp_path, digit):
-    draw_pictures(tmp_path / "mine", digit)
-    found = load_folder(tmp_path / "mine", size=40)
-    assert found.x_train.shape == (8, 40, 40)
-    assert found.y_train is None
-    assert found.record.arrays["y_train"] == hashlib.sha256().hexdigest()
-
-
-def test_prepared_pictures_stay_on_disk_and_are_made_once(tmp_path, digit):
-    draw_pictures(tmp_path / "mine", digit)
-    told = []
-    first, second = (
-        load_folder(tmp_path / "mine", on_progress=lambda done, of: told.append((done, of))) for _ in range(2)
-    )
-    assert told == [(0, 10), (10, 10)]
-    assert isinstance(first.x_train.base, np.memmap) or isinstance(first.x_train, np.memmap)
-    assert first.record == second.record
-    (tmp_path / "mine" / "0.png").unlink()
-    draw_pictures(tmp_path / "mine", digit, 12)
-    assert load_folder(tmp_path / "mine").record.train_images == 10
-
-
-def test_bad_picture_folders_are_refused(tmp_path):
-    folder = tmp_path / "mine"
-    folder.mkdir()
-    with pytest.raises(DataError, match="holds no PNG"):
-        load_folder(folder)
-    (folder / "a").mkdir()
-    with pytest.raises(DataError, match="nor do its sub-folders"):
-        load_folder(folder)
-    (folder / "a" / "x.png").write_bytes(b"text")
-    with pytest.raises(DataError, match="at least 10"):
-        load_folder(folder)
-    for i in range(10):
-        (folder / "a" / f"{i}.png").write_bytes(b"text")
-    with pytest.raises(DataError, match=r"\.png: The bytes are not a picture"):
-        load_folder(folder)
 
 
 def test_mnist_5k_needs_no_network_and_splits_the_same_way_every_time():

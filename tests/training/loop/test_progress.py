@@ -11,7 +11,8 @@ from rich.console import Console
 
 from app.models.manifest import StoredFile
 from tests.support.fake_store import fake_manifest
-from tests.training.data.test_datasets import draw_pictures, save
+from tests.training.data.test_datasets import save
+from tests.training.data.test_image_folder import draw_pictures
 from training.data.datasets import load
 from training.data.image_folder import Preparing
 from training.export.export import PARTS

@@ -8,8 +8,8 @@ import pytest
 
 from app.imaging.manifold import grid
 from app.imaging.sheets import to_uint8
-from tests.app.api.routes.test_inference import pixels
 from tests.support.fakes import paint
+from tests.support.pictures import pixels
 
 
 def notebooks_loop(n, low, high) -> np.ndarray:

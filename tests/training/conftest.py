@@ -31,7 +31,7 @@ def trained(digits):
 
 
 @pytest.fixture(scope="session")
-def published(trained, digits, tmp_path_factory):
+def exported(trained, digits, tmp_path_factory):
     """Its manifest, and the store that it was published in."""
     from training.export.export import export
 

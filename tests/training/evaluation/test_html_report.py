@@ -9,8 +9,8 @@ from training.evaluation.html_report import write_page
 
 
 @pytest.mark.slow
-def test_the_page_needs_nothing_else(published):
-    _, root = published
+def test_the_page_needs_nothing_else(exported):
+    _, root = exported
     page = (root / "reports" / "1" / "report.html").read_text()
     assert page.count("data:image/png;base64,") == 5
     assert "http" not in page

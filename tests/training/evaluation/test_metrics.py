@@ -12,11 +12,11 @@ from training.model.autoencoder import Autoencoder
 
 
 @pytest.mark.slow
-def test_measuring_the_published_version_gives_the_manifests_measures(published, digits):
+def test_measuring_the_published_version_gives_the_manifests_measures(exported, digits):
     from training.evaluation.metrics import evaluate
     from training.export.savedmodel import read_version
 
-    manifest, root = published
+    manifest, root = exported
     again = evaluate(read_version(ModelStore(root).open()), digits, manifest.seed)
     assert again == pytest.approx(manifest.measures, rel=1e-5)
     assert 0.9 * again["test_loss"] < again["nll"] < again["test_loss"]

@@ -13,8 +13,8 @@ from training.evaluation.report import _shown, plane_of
 
 
 @pytest.mark.slow
-def test_the_report_holds_the_notebooks_pictures_and_tables(published, trained, digits):
-    _, root = published
+def test_the_report_holds_the_notebooks_pictures_and_tables(exported, trained, digits):
+    _, root = exported
     report = root / "reports" / "1"
     sizes = {path.name: open_picture(path.read_bytes(), 10**7).size for path in report.glob("*.png")}
     assert set(sizes) == {"manifold.png", "latent.png", "history.png", "reconstructions.png", "samples.png"}

@@ -12,8 +12,8 @@ from training.errors import PublishError
 pytestmark = pytest.mark.slow
 
 
-def test_the_version_verifies_and_its_manifest_says_what_it_is(published):
-    manifest, root = published
+def test_the_version_verifies_and_its_manifest_says_what_it_is(exported):
+    manifest, root = exported
     stored = ModelStore(root).open()
     stored.verify()
     assert stored.manifest == manifest
@@ -26,10 +26,10 @@ def test_the_version_verifies_and_its_manifest_says_what_it_is(published):
     assert 0 < measures["knn_accuracy"] <= 1
 
 
-def test_the_engine_computes_what_was_trained(published, trained, digits):
+def test_the_engine_computes_what_was_trained(exported, trained, digits):
     from app.models.savedmodel import SavedModelEngine
 
-    _, root = published
+    _, root = exported
     engine = SavedModelEngine(ModelStore(root).open())
     engine.warm_up()
     for n in (1, 7, 64):

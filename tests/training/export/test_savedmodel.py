@@ -5,10 +5,10 @@ import pytest
 pytestmark = pytest.mark.slow
 
 
-def test_the_signatures_are_those_of_the_contract(published):
+def test_the_signatures_are_those_of_the_contract(exported):
     import tensorflow as tf
 
-    _, root = published
+    _, root = exported
     encoder = tf.saved_model.load(str(root / "encoder" / "1")).signatures["serving_default"]
     generator = tf.saved_model.load(str(root / "generator" / "1")).signatures["serving_default"]
     assert encoder.structured_input_signature[1] == {"image": tf.TensorSpec((None, 28, 28), tf.float32, "image")}
@@ -18,11 +18,11 @@ def test_the_signatures_are_those_of_the_contract(published):
     assert (image.dtype, image.shape.as_list()) == (tf.float32, [None, 28, 28])
 
 
-def test_a_loader_that_runs_the_graph_as_it_stands_finds_every_weight(published):
+def test_a_loader_that_runs_the_graph_as_it_stands_finds_every_weight(exported):
     """TensorFlow Serving restores through the graph's own restore operation, as the session loader does."""
     import tensorflow as tf
 
-    _, root = published
+    _, root = exported
     for part in ("encoder", "generator"):
         graph = tf.Graph()
         with tf.compat.v1.Session(graph=graph) as session:

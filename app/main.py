@@ -1,4 +1,4 @@
-"""The application: settings in, FastAPI out. The only place that picks an engine."""
+"""The application: builds a FastAPI app from settings. Only this module chooses an engine."""
 
 from __future__ import annotations
 
@@ -56,12 +56,12 @@ def create_app(
 
     Args:
         settings: by default read from the environment (VAE_...).
-        open_engine: what runs a stored version; by default TensorFlow.
-        tracers: OpenTelemetry's, closed at the end; by default as the OTEL_ variables say, usually none.
+        open_engine: opens a stored version; by default with TensorFlow.
+        tracers: OpenTelemetry's provider, closed at the end; by default built from the OTEL_ variables, usually none.
 
     Raises:
         pydantic.ValidationError: a setting is out of range.
-        StoreError: while starting: there is no version, or it is not what its manifest says.
+        StoreError: at startup: no version is stored, or it does not match its manifest.
     """
     chosen = settings or Settings()
     logs.configure(chosen)
@@ -88,13 +88,13 @@ def create_app(
 
 
 def _routers(settings: Settings) -> list[APIRouter]:
-    """Those that are not switched off."""
+    """Return the routers that the settings do not switch off."""
     off = [operations.counting] * (settings.metrics == "off") + [explorer.router] * (not settings.explorer)
     return [router for router in ROUTERS if router not in off]
 
 
 def _open_paths(app: FastAPI, settings: Settings) -> set[str]:
-    """Return the paths besides the probes that need no key; those that are switched off are not among them."""
+    """Return the paths, besides the probes, that need no key, without those that are switched off."""
     documents = {app.docs_url, app.redoc_url, app.openapi_url, app.swagger_ui_oauth2_redirect_url}
     return {
         *filter(None, documents if settings.docs else ()),
@@ -104,7 +104,7 @@ def _open_paths(app: FastAPI, settings: Settings) -> set[str]:
 
 
 def _put_at_the_edge(app: Application, settings: Settings, tracers: TracerProvider | None) -> None:
-    """Count, admit, time and tell of every request, outside everything else; to be called when all routes are there."""
+    """Wrap the application in admission, authentication, metrics, access log and traces, once all routes exist."""
     declared = (route.path for router in (app.router, *ROUTERS) for route in router.routes if hasattr(route, "path"))
     routes = list(dict.fromkeys(declared))
     app.state.metrics = Metrics(routes, settings.metrics_dir)

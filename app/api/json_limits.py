@@ -1,8 +1,8 @@
-"""How much JSON is parsed: by the number of its values, before any of them is made.
+"""A limit on the JSON values of a request, checked before any of them is parsed.
 
-Parsing and checking hold the interpreter's lock from the first byte to the last, in whatever thread they run, and a
-value of two bytes takes as long and as much memory as one of twenty. Every value but the first stands behind a comma
-or an opening bracket, and counting these takes a hundredth of the time.
+Parsing and validation hold the interpreter's lock from the first byte to the last, in every thread. A value of two
+bytes costs as much time and memory as one of twenty, so a limit on bytes is not enough. Every value but the first
+follows a comma or an opening bracket; counting these takes a hundredth of the time of parsing.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ MAX_MEMBERS = 2**14  # of objects, each of which may cost an error message of it
 def within(body: bytes, most_values: int) -> bytes:
     """Return the body if it has at most about `most_values` values.
 
-    What stands in strings is counted too; pictures in base64 have nothing to count.
+    A body of at most SHORT bytes is always returned. Commas, brackets and colons inside strings are counted too;
+    base64 has none.
 
     Raises:
-        JsonTooLarge: it has more.
+        JsonTooLarge: the body has more values, or more than MAX_MEMBERS members of objects.
     """
     if len(body) <= SHORT:
         return body

@@ -1,7 +1,7 @@
 """The OpenAPI document.
 
-Routes read requests themselves, for speed and for one form of error, so what FastAPI would infer from their signatures
-is written here, from the same pydantic models that validate.
+Routes parse requests themselves, for speed and for one form of error, so FastAPI cannot infer parameters and bodies
+from their signatures. This module describes both from the pydantic models that validate them.
 """
 
 from __future__ import annotations
@@ -75,10 +75,10 @@ def build_openapi(app: FastAPI, *, is_open: Callable[[str], bool], keys: bool, l
     """Return the OpenAPI document of an application, built at the first call.
 
     Args:
-        app: has all its routes; keeps the document.
-        is_open: whether a path needs no key and has no limit.
-        keys: whether the others need one.
-        limited: whether they have one.
+        app: the application, with all its routes; it caches the document.
+        is_open: returns whether a path needs no key and has no rate limit.
+        keys: whether all other paths need a key.
+        limited: whether all other paths have a rate limit.
     """
     if not app.openapi_schema:
         document = FastAPI.openapi(app)
@@ -88,7 +88,7 @@ def build_openapi(app: FastAPI, *, is_open: Callable[[str], bool], keys: bool, l
 
 
 def _add_access(document: dict[str, Any], is_open: Callable[[str], bool], keys: bool, limited: bool) -> None:
-    """Write into the document what its operations ask of a caller; nothing where they ask nothing."""
+    """Add security schemes and the responses 401 and 429 to the operations that need a key or have a rate limit."""
     if keys:
         document.setdefault("components", {})["securitySchemes"] = SCHEMES
     refusals = {"401": UNAUTHORIZED} if keys else {}
@@ -109,7 +109,13 @@ def operation(
     body: dict[str, Any] | None = None,
     more: list[dict[str, Any]] | None = None,
 ) -> dict[str, Any]:
-    """Return parameters (`more`: those of path and header) and request body of an operation, for `openapi_extra`."""
+    """Return the parameters and the request body of an operation, for `openapi_extra`.
+
+    Args:
+        query: the model of the query string.
+        body: the request body by media type.
+        more: parameters in the path and in headers.
+    """
     extra: dict[str, Any] = {"parameters": [*_parameters(query), *(more or [])]}
     if body is not None:
         extra["requestBody"] = {"required": True, "content": body}
@@ -117,12 +123,12 @@ def operation(
 
 
 def answers(description: str, content: dict[str, Any], *statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Return the responses of an operation: its 200, and problem documents for `statuses` and 500."""
+    """Return the responses of an operation: 200, and problem documents for `statuses`, 500 and the statuses in ANY."""
     return {200: {"description": description, "content": content}, **refusals(*statuses, 500)}
 
 
 def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Return the errors of an operation as problem documents: `statuses`, and those of any request."""
+    """Return problem documents as the responses for `statuses` and for the statuses in ANY."""
     # Without FastAPI's `model`, which would promise them as application/json too.
     return {
         status: {"content": {PROBLEM: PROBLEM_REF}, "description": _REASONS[status]} for status in (*statuses, *ANY)
@@ -130,12 +136,12 @@ def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 def protocol_refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Return the errors of a serving protocol's operation, in its own form: `statuses`, 500 and `refusals`."""
+    """Return errors in the form of the serving protocols for `statuses`, 500 and the statuses in ANY."""
     return {status: {"model": ProtocolError, "description": _REASONS[status]} for status in (*statuses, 500, *ANY)}
 
 
 def schema(model: type[BaseModel], **examples: Any) -> dict[str, Any]:
-    """Describe a JSON body of `model`, with its definitions in place."""
+    """Describe a JSON body of `model`, with its definitions inlined."""
     document = model.model_json_schema(ref_template="#/components/schemas/{model}")
     definitions = document.pop("$defs", {})
     media: dict[str, Any] = {"schema": _inlined(document, definitions)}
@@ -145,7 +151,7 @@ def schema(model: type[BaseModel], **examples: Any) -> dict[str, Any]:
 
 
 def _inlined(node: Any, definitions: dict[str, Any]) -> Any:
-    """Replace references by their definitions: nothing else would bring a body's definitions into the document."""
+    """Replace references by their definitions: FastAPI does not add those of a request body to the document."""
     if isinstance(node, list):
         return [_inlined(each, definitions) for each in node]
     if not isinstance(node, dict):

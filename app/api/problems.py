@@ -1,6 +1,6 @@
-"""Errors as they leave the service: the one place that renders them.
+"""Responses for errors, rendered in this module only.
 
-RFC 9457 problem documents; under /v1 and /v2, where clients of two serving protocols call, {"error": "text"}.
+Errors are RFC 9457 problem documents; under /v1 and /v2, the paths of the two serving protocols, {"error": "text"}.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def install(app: FastAPI) -> None:
 
 
 def in_protocol(path: str) -> bool:
-    """Whether a path belongs to one of the serving protocols."""
+    """Return whether a path belongs to one of the serving protocols."""
     return path.startswith(PROTOCOLS) or path in ("/v1", "/v2")
 
 
@@ -82,7 +82,7 @@ def problem_response(error: DigitVaeError, protocol: bool = False, headers: dict
 
 
 def with_request_id(start: Message, body: Message, request_id: str | None) -> tuple[Message, Message]:
-    """Put a request's id into the messages of a problem that was rendered outside of any request."""
+    """Add a request's id to the ASGI messages of a problem document that was rendered without one."""
     member = f', "request_id": {json.dumps(request_id)}}}'.encode()
     content = body["body"][:-1] + member
     headers = [pair for pair in start["headers"] if pair[0] != b"content-length"]
@@ -91,7 +91,7 @@ def with_request_id(start: Message, body: Message, request_id: str | None) -> tu
 
 
 def error_response(method: str, path: str, error: DigitVaeError) -> Response:
-    """Return the response for an error of a request; log a fault of the service and keep its detail back."""
+    """Return the response for an error of a request; log a fault of the service and leave its detail out."""
     if error.status >= 500 and not isinstance(error, Unavailable):
         log.error("%s %s: %s", method, path, error, exc_info=error)
         error = _without_detail(type(error))
@@ -104,7 +104,7 @@ async def _ours(request: Request, exc: Exception) -> Response:
 
 
 async def _starlettes(request: Request, exc: Exception) -> Response:
-    """Starlette raises its own errors for unknown paths and methods."""
+    """Convert an HTTPException of Starlette, which it raises for unknown paths and methods, to a response."""
     assert isinstance(exc, HTTPException)
     headers = dict(exc.headers or {})
     path = request.url.path

@@ -1,4 +1,4 @@
-"""What a request says: its query, its body and that body's encoding, and whether its caller is still there."""
+"""Parsing of requests: query, body, content encoding, and whether the client is still connected."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ def service_of(request: Request) -> Service:
 
 
 def served(request: Request) -> LoadedModel:
-    """Return the version that this request began on; later requests may get another."""
+    """Return the model version that this request began on; later requests may use another."""
     model: LoadedModel = request.scope["model"]
     return model
 
 
 def hung_up(receive: Receive) -> Callable[[], bool]:
-    """Return a function that tells whether the caller of a request whose body is read has disconnected.
+    """Return a function that tells whether the client has disconnected; the body must have been read before.
 
-    ASGI tells by a message that `receive` would wait for. Here it is made to take its first step and then closed, so
-    that asking costs two microseconds and no task.
+    ASGI reports a disconnect by a message from `receive`. The function takes the first step of that coroutine and
+    closes it, so that a check costs two microseconds and no task.
     """
 
     def is_disconnected() -> bool:
@@ -70,7 +70,7 @@ async def read_body(request: Request) -> bytes:
     """Read the body.
 
     Raises:
-        EmptyBody: there is none.
+        EmptyBody: the body has no bytes.
     """
     body = await request.body()
     if not body:
@@ -82,8 +82,8 @@ async def read_json(request: Request) -> bytes:
     """Read a body that is to be parsed as JSON.
 
     Raises:
-        EmptyBody: there is none.
-        JsonTooLarge: it has more values than are parsed.
+        EmptyBody: the body has no bytes.
+        JsonTooLarge: the body has more than `max_json_values` values.
     """
     return json_limits.within(await read_body(request), service_of(request).settings.max_json_values)
 
@@ -92,9 +92,9 @@ async def read_decoded_body(request: Request, max_bytes: int) -> bytes:
     """Read the body and undo its Content-Encoding, gzip or deflate, as model servers do.
 
     Raises:
-        EmptyBody: there is none.
-        BodyTooLarge: it would unpack to more than `max_bytes`.
-        MalformedBody: it is not what its Content-Encoding says, or that is another one.
+        EmptyBody: the body has no bytes, or unpacks to none.
+        BodyTooLarge: the body unpacks to more than `max_bytes`.
+        MalformedBody: the body does not match its Content-Encoding, or that is neither gzip, deflate nor identity.
     """
     body = await read_body(request)
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
@@ -117,18 +117,18 @@ async def read_decoded_body(request: Request, max_bytes: int) -> bytes:
 
 
 def content_type(request: Request) -> str:
-    """Return the media type of the body in lower case, without its parameters; empty if none is named."""
+    """Return the media type of the body in lower case, without its parameters; empty if the header is missing."""
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 def unsupported_type(kind: str, known: tuple[str, ...]) -> UnsupportedMediaType:
-    """Return the error for a media type that is not among those that a route reads."""
+    """Return the error for a media type that is not among the `known` ones."""
     got = f"The content type {kind[:80]!r} is not read here" if kind else "The content type is missing"
     return UnsupportedMediaType(f"{got}. Send one of: {', '.join(known)}.")
 
 
 def body_error(exc: ValidationError, hint: str) -> MalformedBody | InvalidLatent | InvalidParameter:
-    """Pydantic's verdict on a JSON body as an error of ours."""
+    """Convert pydantic's error for a JSON body to an error of the service."""
     errors = exc.errors()
     if errors[0]["type"] == "json_invalid":
         return MalformedBody(f"The body is not JSON: {errors[0]['msg'].removeprefix('Invalid JSON: ')}.")

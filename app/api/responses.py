@@ -1,4 +1,4 @@
-"""What an answer is made of: the representation that was asked for, its bytes, and the version that it came from."""
+"""Responses of routes: content negotiation, serialization, and the header with the model version."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def accepted(request: Request, *offers: str) -> str:
     """Return the offer that Accept prefers (RFC 9110, 12.5.1); the first one if there is no preference.
 
     Raises:
-        NotAcceptable: it likes none of them, or does not parse.
+        NotAcceptable: Accept allows none of the offers, or does not parse.
     """
     return _best(request.headers.get("accept") or "*/*", offers)
 
@@ -51,28 +51,28 @@ def _best(header: str, offers: tuple[str, ...]) -> str:
 
 
 def matches(if_none_match: str, etag: str) -> bool:
-    """Whether the header If-None-Match holds this entity tag, compared weakly (RFC 9110, 13.1.2)."""
+    """Return whether the header If-None-Match holds this entity tag, compared weakly (RFC 9110, 13.1.2)."""
     return if_none_match.strip() == "*" or etag in (tag.strip().removeprefix("W/") for tag in if_none_match.split(","))
 
 
 def json_response(request: Request, **fields: Any) -> Response:
-    """Respond with a JSON document of these fields and the model's version."""
+    """Respond with a JSON document of these fields and the model version."""
     document = {"model_version": served(request).version, **fields}
     return versioned_response(request, to_json(document), JSON)
 
 
 def versioned_response(request: Request, content: bytes | str, media_type: str) -> Response:
-    """Respond with content and the version of the model that it came from."""
+    """Respond with `content` and the version of the model that computed it."""
     version = str(served(request).version)
     return Response(content, headers={"x-model-version": version}, media_type=media_type)
 
 
 def to_base64_pngs(digits: ByteArray) -> list[str]:
-    """Each digit of (n, h, w) as a PNG file in base64."""
+    """Encode each digit of an array, uint8 (n, h, w), as a PNG file in base64."""
     return [base64.b64encode(encode_png(digit)).decode() for digit in digits]
 
 
 def to_lists(array: FloatArray) -> list[Any]:
-    """Nested lists; each number is the float32 itself, so that reading it back gives the same bits."""
+    """Convert an array to nested lists; reading a number back as float32 gives the same bits."""
     listed: list[Any] = array.tolist()
     return listed

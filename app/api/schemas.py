@@ -1,4 +1,4 @@
-"""The bodies and query strings of the HTTP surface, as pydantic models; the OpenAPI document is made of them."""
+"""The bodies and query strings of the HTTP API as pydantic models, from which the OpenAPI document is built."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class EncodeRequest(_Body):
 
 
 class GenerateRequest(_Body):
-    """What to generate: exactly one of `z` and `sample`."""
+    """Latent vectors to decode, or a number of samples from the prior: exactly one of `z` and `sample`."""
 
     z: Vector | Annotated[list[Vector], _ONE_ERROR] | None = Field(
         None, description="One latent vector, or a list of them.", examples=[[0.0, 0.0]]
@@ -56,27 +56,27 @@ class GenerateRequest(_Body):
 
 
 class PreparationQuery(_Query):
-    """How pictures are made digits. Arrays and rows of pixels are taken as they are."""
+    """Options of preprocessing for picture files. Of these, only `invert=true` applies to arrays and rows of pixels."""
 
     invert: Invert = Field("auto", description="Turn dark-on-light round; auto judges by the border.")
     fit: Fit = Field("auto", description="Cut out and centre the digit unless the picture has the model's size.")
 
 
 class SheetQuery(_Query):
-    """How generated digits are laid out in a PNG."""
+    """Layout of generated digits in a PNG."""
 
     columns: int | None = Field(None, ge=1, description="Digits in a row; by default about square.")
     scale: int = Field(1, ge=1, description="Pixels per pixel.")
 
 
 class ReconstructQuery(PreparationQuery):
-    """How pictures are prepared and the pairs enlarged."""
+    """Options of preprocessing, and the upscaling of the PNG."""
 
     scale: int = Field(1, ge=1, description="Pixels per pixel.")
 
 
 class ManifoldQuery(_Query):
-    """Which part of the latent plane to show."""
+    """The part of the latent plane to draw."""
 
     n: int = Field(15, ge=1, description="Digits along each side.")
     scale: int = Field(1, ge=1, description="Pixels per pixel.")
@@ -96,17 +96,17 @@ class ManifoldQuery(_Query):
 
     @property
     def axes(self) -> tuple[int, int]:
-        """`dims` as numbers."""
+        """`dims` as two integers."""
         across, down = self.dims.split(",")
         return int(across), int(down)
 
 
 class NoQuery(_Query):
-    """The route takes no query parameters."""
+    """An empty query string."""
 
 
 class EncodeResponse(BaseModel):
-    """The posterior of every image, in the order sent."""
+    """The posterior of every image, in the order of the request."""
 
     model_version: int
     z_mean: list[list[float]]
@@ -122,7 +122,7 @@ class GenerateResponse(BaseModel):
 
 
 class ReconstructResponse(BaseModel):
-    """How well the model knows each image; `loss` is the anomaly score, in nats."""
+    """The reconstruction of every image; `loss`, in nats, is the anomaly score."""
 
     model_version: int
     z_mean: list[list[float]]
@@ -134,7 +134,7 @@ class ReconstructResponse(BaseModel):
 
 
 class Problem(BaseModel):
-    """Every error, as RFC 9457 has it."""
+    """An error, as a problem document (RFC 9457)."""
 
     type: str = Field(description="A URN that ends in the code.")
     title: str
@@ -147,19 +147,19 @@ class Problem(BaseModel):
 
 
 class ProtocolError(BaseModel):
-    """Every error under /v1 and /v2, as the two serving protocols have it."""
+    """An error under /v1 and /v2, in the form of the two serving protocols."""
 
     error: str = Field(description="What was wrong and what would be right.")
 
 
 class State(BaseModel):
-    """The answer of a probe."""
+    """The state that a probe reports."""
 
     status: str
 
 
 def rejection(errors: list[Any]) -> str:
-    """Describe the most telling of pydantic's errors in a few words: the one deepest in the value."""
+    """Describe the most specific of pydantic's errors, the one with the longest location, in a few words."""
     error = max(errors, key=lambda e: len(e["loc"]))
     where = ".".join(str(part) for part in error["loc"] if not (isinstance(part, str) and "[" in part))
     message = str(error["msg"]).removeprefix("Value error, ")

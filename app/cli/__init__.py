@@ -1,1 +1,1 @@
-"""The command line: one command over the service, its client and training, which know nothing of it."""
+"""The command line of the service, its client and training."""

@@ -1,4 +1,4 @@
-"""`digit-vae`, or `python -m app.cli`: reads the command line, runs one command, and turns its end into a code."""
+"""`digit-vae`, or `python -m app.cli`: parses the command line, runs one command, and returns its exit code."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ COMMANDS = (serve, train, encode, generate, manifold, models, key, completion)
 
 
 def main(arguments: list[str] | None = None, open_engine: OpenEngine | None = None) -> int:
-    """Run one command; its exit code.
+    """Run one command and return its exit code.
 
     Args:
         arguments: by default those of the process.
-        open_engine: what runs a stored version where --store is given; by default TensorFlow.
+        open_engine: opens a stored version for --store; by default with TensorFlow.
 
     Raises:
         SystemExit: with 2 for a wrong command line, with 0 for --help.
@@ -72,7 +72,7 @@ PASSED_ON = {"serve": serve.run, "train": train.run}
 
 
 def parser() -> Parser:
-    """Return the whole command line."""
+    """Return the parser of the whole command line."""
     root = Parser(prog="digit-vae", description=DESCRIPTION, epilog=EPILOG)
     root.add_release()
     commands = root.add_subparsers(title="commands", metavar="COMMAND", required=True)
@@ -83,7 +83,7 @@ def parser() -> Parser:
 
 
 def join_points(arguments: list[str]) -> list[str]:
-    """`--z -1,0` as `--z=-1,0`: argparse takes what begins with a minus, and is no number, for an option."""
+    """Join `--z -1,0` to `--z=-1,0`: argparse would take the value, which is not a number, for an option."""
     joined: list[str] = []
     for argument in arguments:
         if joined and joined[-1] == "--z" and argument[:1] == "-" and argument[1:2] in tuple("0123456789."):

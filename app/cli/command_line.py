@@ -1,4 +1,4 @@
-"""What all command lines share: how help looks, how errors are told, `--version`, and numbers that are in range."""
+"""Shared by all command lines: the form of help and errors, `--version`, and numbers within a range."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ WRONG = 2  # exit code
 
 
 class Help(argparse.HelpFormatter):
-    """Help of at most 80 columns: words stay whole, texts with line breaks stay as they are, defaults are named."""
+    """Help of at most 80 columns. Words are not broken, texts with line breaks are kept, defaults are shown."""
 
     def __init__(self, prog: str) -> None:
         super().__init__(prog, width=min(COLUMNS, shutil.get_terminal_size().columns) - 2)
@@ -37,13 +37,13 @@ class Help(argparse.HelpFormatter):
 
 
 class Parser(argparse.ArgumentParser):
-    """A command line with that help, whose errors are one line."""
+    """A parser with this help, which prints errors on one line."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **{"formatter_class": Help, **options})
 
     def error(self, message: str) -> NoReturn:
-        """Leave with exit code 2 and one line on stderr."""
+        """Exit with code 2 and one line on stderr."""
         print(f"error: {message} (usage: {self.prog} --help)", file=sys.stderr)
         sys.exit(WRONG)
 
@@ -53,7 +53,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def whole(least: int, most: int | None = None) -> Callable[[str], int]:
-    """Return a reader of whole numbers in a range, both ends included; for `type=`."""
+    """Return a converter for `type=` that accepts integers of a range, both ends included."""
 
     def read(text: str) -> int:
         try:
@@ -67,7 +67,7 @@ def whole(least: int, most: int | None = None) -> Callable[[str], int]:
 
 
 def number(least: float, most: float | None = None) -> Callable[[str], float]:
-    """Return a reader of numbers in a range, both ends included; for `type=`."""
+    """Return a converter for `type=` that accepts numbers of a range, both ends included."""
 
     def read(text: str) -> float:
         try:

@@ -1,4 +1,4 @@
-"""`digit-vae completion`: a script that teaches the shell this command line."""
+"""`digit-vae completion`: a completion script for the shell."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FOLDERS = frozenset({"store", "runs", "tensorboard"})
 
 
 def add(commands: argparse._SubParsersAction[Parser]) -> None:
-    """Add this command; the whole command line is to be set as its default `root`."""
+    """Add this command. The caller must set the parser of the whole command line as its default `root`."""
     parser = commands.add_parser(
         "completion",
         help="a completion script for bash, zsh or tcsh",
@@ -32,7 +32,7 @@ def add(commands: argparse._SubParsersAction[Parser]) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print the script."""
+    """Print the completion script."""
     try:
         import shtab
     except ImportError as exc:
@@ -42,7 +42,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def with_programs(root: Parser) -> Parser:
-    """Add the options of `serve` and `train` to the command line, and what completes to files."""
+    """Add the options of `serve` and `train` to `root`, and mark the arguments that complete to files or folders."""
     from app.cli.serve import parser as serve
     from app.cli.train import parser as train
 

@@ -1,6 +1,6 @@
-"""The model that a command uses: a running service, or the service in this process without a socket.
+"""The model of a command: a running service, or the service in this process without a socket.
 
-Either way the command speaks with it through the client, so the answers and the errors are the same.
+Commands reach both through the client, so results and errors are the same.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ FIRST_WAIT_S = 0.05  # somebody watches: that nobody listens at the address is t
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    """Add the options that name a model: of a service, or of a store."""
+    """Add the options that select a model: a service, or a version of a store."""
     group = parser.add_argument_group("model")
     either = group.add_mutually_exclusive_group()
     either.add_argument("--url", help=f"address of a running service; by default $VAE_URL, or {DEFAULT_URL}")
@@ -59,10 +59,11 @@ def add_key(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
 
 
 def use(options: argparse.Namespace, work: Callable[[AsyncClient], Awaitable[R]]) -> R:
-    """Call `work` with a client of the model that the options name, and return its result.
+    """Call `work` with a client of the selected model, and return its result.
 
     Raises:
         ClientError, StoreError, EngineError: see the client and app.models.loader.load_version.
+        CommandError: with --store, a setting is invalid.
         UsageError: the options contradict each other.
     """
     if options.version is not None and options.store is None:

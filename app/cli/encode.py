@@ -1,4 +1,4 @@
-"""`digit-vae encode`: pictures to their places in the latent space, as a table."""
+"""`digit-vae encode`: images to a table of latent vectors."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def add(commands: argparse._SubParsersAction[Parser]) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Encode and write."""
+    """Encode the images and write the table."""
     form = _form(options)
     files.check_output(options.output, form in tables.BINARY)
     tables.check_available(form)
@@ -82,7 +82,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _form(options: argparse.Namespace) -> str:
-    """Return the form of the table, by option or by the output's suffix."""
+    """Return the format of the table, from an option or from the output's suffix."""
     if options.form:
         return str(options.form)
     suffix = Path(options.output).suffix.lower().removeprefix(".")

@@ -25,9 +25,9 @@ class Input:
     """One image to encode.
 
     Attributes:
-        name: its file as it was given or found; with a place for an image of an npy file.
-        label: the sub-folder it was found in; empty if it was named itself.
-        image: what the client takes.
+        name: its file as given or found; for an image of an npy file followed by its index, as in a.npy[0].
+        label: the sub-folder in which it was found; empty otherwise.
+        image: a path, the bytes of a file, or an array, for the client.
     """
 
     name: str
@@ -59,7 +59,7 @@ def _inputs(name: str) -> Iterator[Input]:
 
 
 def _walked(root: Path) -> Iterator[Input]:
-    """List the pictures below a folder, hidden ones left out; the label is the folder between."""
+    """List the pictures below a folder, without hidden ones; a picture's label is its sub-folder."""
     found = 0
     for path in sorted(root.rglob("*")):
         inside = path.relative_to(root)
@@ -86,7 +86,7 @@ def read(name: str) -> bytes:
     """Read a file, or standard input.
 
     Raises:
-        CommandError: it cannot be read.
+        CommandError: the file cannot be read.
     """
     try:
         return sys.stdin.buffer.read() if name == STANDARD else Path(name).read_bytes()
@@ -98,7 +98,7 @@ def loads(name: str, data: bytes) -> npt.NDArray[Any]:
     """Read the array of an npy file.
 
     Raises:
-        CommandError: it is none.
+        CommandError: `data` is not an npy file of numbers.
     """
     try:
         array: npt.NDArray[Any] = np.load(io.BytesIO(data), allow_pickle=False)
@@ -108,27 +108,27 @@ def loads(name: str, data: bytes) -> npt.NDArray[Any]:
 
 
 def npy(array: npt.NDArray[Any]) -> bytes:
-    """Write an array as an npy file."""
+    """Serialize an array as an npy file."""
     out = io.BytesIO()
     np.save(out, array, allow_pickle=False)
     return out.getvalue()
 
 
 def check_output(name: str, binary: bool) -> None:
-    """Refuse to write bytes to a terminal, before any work is done.
+    """Check that binary output does not go to a terminal, before any work is done.
 
     Raises:
-        UsageError: they would go there.
+        UsageError: standard output is a terminal and the output is binary.
     """
     if binary and name == STANDARD and sys.stdout.isatty():
         raise UsageError("this output is not text: name a file with -o, or pipe it on")
 
 
 def write(name: str, data: bytes) -> None:
-    """Write a file whole, or standard output.
+    """Write a file atomically, or write to standard output.
 
     Raises:
-        CommandError: it cannot be written.
+        CommandError: the file cannot be written.
     """
     if name == STANDARD:
         sys.stdout.flush()
@@ -142,7 +142,7 @@ def write(name: str, data: bytes) -> None:
 
 
 def _replace(path: Path, data: bytes) -> None:
-    """Replace a file once the new content is complete; write straight to devices and pipes."""
+    """Replace a file once the new content is complete; write to devices and pipes directly."""
     if path.exists() and not path.is_file():
         path.write_bytes(data)
         return

@@ -1,4 +1,4 @@
-"""`digit-vae generate`: points of the latent space, or draws from the prior, to digits."""
+"""`digit-vae generate`: latent vectors, or samples from the prior, to digits."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def add(commands: argparse._SubParsersAction[Parser]) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Generate and write."""
+    """Generate digits and write them."""
     if options.seed is not None and options.sample is None:
         raise UsageError("--seed goes with --sample")
     form = _form(options.output)
@@ -73,8 +73,8 @@ def points(given: list[str]) -> npt.NDArray[Any]:
     """Read the values of --z as an array (n, d).
 
     Raises:
-        UsageError: a value is neither numbers with commas between nor an npy file, or their lengths differ.
-        CommandError: a file cannot be read.
+        UsageError: a value is neither comma-separated numbers nor an npy file, or their lengths differ.
+        CommandError: a file cannot be read, or is not an array of numbers (n, d) or (d,).
     """
     found = [_points(text) for text in given]
     if len({each.shape[1] for each in found}) != 1:

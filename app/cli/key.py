@@ -1,4 +1,4 @@
-"""`digit-vae key`: a new key for a caller, and the line that makes the service accept it."""
+"""`digit-vae key`: a new API key, and the setting that makes the service accept it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def add(commands: argparse._SubParsersAction[Parser]) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print the key, and print or keep its hash."""
+    """Print a new key; print its hash or append it to a file."""
     from app.settings.api_keys import new_key
 
     try:

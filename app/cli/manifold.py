@@ -1,4 +1,4 @@
-"""`digit-vae manifold`: the notebook's figure."""
+"""`digit-vae manifold`: the digits over a square of the latent plane, as one picture."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def add(commands: argparse._SubParsersAction[Parser]) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Draw and write."""
+    """Draw the manifold and write it."""
     if not 0 < options.low < options.high < 1:
         raise UsageError("--low must be less than --high, both between 0 and 1")
     files.check_output(options.output, binary=True)

@@ -1,4 +1,4 @@
-"""`digit-vae models`: what is published, whether it is whole, and which version services take."""
+"""`digit-vae models`: list, show, verify and pin published versions."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ EXAMPLES = {
 
 
 def add(commands: argparse._SubParsersAction[Parser]) -> None:
-    """Add this command and those below it."""
+    """Add this command and its actions."""
     parser = commands.add_parser(
         "models",
         help="list, show, verify and pin published versions",
@@ -85,7 +85,7 @@ def _add_store(parser: argparse._ActionsContainer) -> None:
 
 
 def show_all(options: argparse.Namespace) -> int:
-    """Print a line for every version, the newest last."""
+    """Print a line for every version, in ascending order."""
     store = _store(options)
     pinned = store.pinned()
     print("version  published         d  image  data           test loss")
@@ -102,7 +102,7 @@ def show_all(options: argparse.Namespace) -> int:
 
 
 def show(options: argparse.Namespace) -> int:
-    """Print the manifest as JSON."""
+    """Print the manifest of a version as JSON."""
     if options.url:
         options.store, wanted, options.version, options.timeout = None, options.version, None, 30.0
         served = connection.use(options, lambda client: client.model())
@@ -115,7 +115,11 @@ def show(options: argparse.Namespace) -> int:
 
 
 def verify(options: argparse.Namespace) -> int:
-    """Compare files with manifests; the first that differs is told."""
+    """Compare the files of versions with their manifests.
+
+    Raises:
+        CorruptVersion: a file differs from its manifest; the first such file is named.
+    """
     store = _store(options)
     for version in [options.version] if options.version is not None else store.versions():
         stored = store.open(version)
@@ -125,7 +129,7 @@ def verify(options: argparse.Namespace) -> int:
 
 
 def pin(options: argparse.Namespace) -> int:
-    """Pin in the store, or print the setting for a shell, or set it in a file; only a version that is whole."""
+    """Verify a version and pin it: in the store, in a file of settings, or by a setting printed for a shell."""
     stored: StoredVersion = _store(options).open(options.version)
     stored.verify()
     line = f"{VARIABLE}={stored.version}"
@@ -140,7 +144,7 @@ def pin(options: argparse.Namespace) -> int:
 
 
 def unpin(options: argparse.Namespace) -> int:
-    """Take the store's pin away."""
+    """Remove the store's pin."""
     store = _store(options)
     try:
         (store.root / PIN).unlink(missing_ok=True)
@@ -151,7 +155,7 @@ def unpin(options: argparse.Namespace) -> int:
 
 
 def _put(path: Path, text: str) -> None:
-    """Replace a file as a whole: services may read it at any moment."""
+    """Replace a file atomically: services may read it at any moment."""
     part = path.with_name(f".{path.name}-{os.getpid()}")
     try:
         with part.open("w") as file:
@@ -175,7 +179,7 @@ def _lines(name: str) -> list[str]:
 
 
 def _with(lines: list[str], line: str) -> str:
-    """Set the variable in its line, or append a line."""
+    """Replace the lines that set the variable by `line`, or append it."""
     places = [i for i, each in enumerate(lines) if each.strip().removeprefix("export ").startswith(f"{VARIABLE}=")]
     kept = [each for i, each in enumerate(lines) if i not in places]
     kept.insert(places[0] if places else len(kept), line)

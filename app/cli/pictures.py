@@ -1,4 +1,4 @@
-"""Pictures to latent vectors, where one of thousands may be none: it is named, or left out."""
+"""Encoding of many pictures, some of which may be unreadable: these are reported as an error, or skipped."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ Encoded = tuple[list[Input], Encoding]
 
 @dataclass(frozen=True)
 class Preparation:
-    """How the service makes a picture a digit."""
+    """Options of the service's preprocessing."""
 
     invert: Invert
     fit: Fit
 
 
 async def encode_all(client: AsyncClient, found: list[Input], how: Preparation) -> Encoded:
-    """Every picture, or none.
+    """Encode every picture, or fail if one is refused.
 
     Raises:
-        CommandError: one is no picture; the message names its file.
-        ClientError: anything else that keeps the service from answering.
+        CommandError: the service refuses a picture; the message names its file.
+        ClientError: a file cannot be read, or the service cannot answer for another reason.
     """
     images = [each.image for each in found]
     try:
@@ -43,11 +43,11 @@ async def encode_all(client: AsyncClient, found: list[Input], how: Preparation) 
 
 
 async def encode_readable(client: AsyncClient, found: list[Input], how: Preparation) -> Encoded:
-    """Encode the pictures that can be read; report each other one on stderr with the reason.
+    """Encode the readable pictures; report every other one on stderr with the reason.
 
     Raises:
-        CommandError: none can be read.
-        ClientError: as encode_all.
+        CommandError: no picture can be read.
+        ClientError: the service cannot answer for another reason.
     """
     kept: list[Input] = []
     results: list[Encoding] = []
@@ -71,7 +71,7 @@ async def encode_readable(client: AsyncClient, found: list[Input], how: Preparat
 async def _outcomes(
     client: AsyncClient, group: Sequence[Input], how: Preparation
 ) -> AsyncIterator[tuple[Sequence[Input], Encoding | str]]:
-    """Encode a group; if it is rejected, picture by picture, each with its encoding or its error."""
+    """Encode a group, or, if one picture of it is refused, each picture alone; yield its encoding or its error."""
     try:
         outcome = await client.encode([each.image for each in group], invert=how.invert, fit=how.fit)
     except (InvalidInput, ProblemError) as exc:
@@ -94,7 +94,7 @@ def _groups(found: Sequence[Input]) -> Iterator[Sequence[Input]]:
 
 
 def _is_of_a_picture(error: ClientError) -> bool:
-    """Whether one picture is at fault, rather than the service or the whole request."""
+    """Return whether the error concerns a single picture, rather than the service or the whole request."""
     return isinstance(error, InvalidInput) or (isinstance(error, ProblemError) and error.index is not None)
 
 

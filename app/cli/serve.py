@@ -24,17 +24,20 @@ examples:
 
 
 def add(commands: argparse._SubParsersAction[Parser]) -> None:
-    """Add this command's line of help; what follows it is read by `main`."""
+    """Add this command to the list of commands; `main` parses its options."""
     commands.add_parser("serve", help="serve the newest model over HTTP; takes the options of scripts/serve")
 
 
 def run(arguments: list[str]) -> int:
-    """Serve until told to stop, as a command of digit-vae."""
+    """Run the service until it is told to stop, as a command of digit-vae."""
     return main(arguments, PROG)
 
 
 def main(arguments: list[str] | None = None, prog: str = "scripts/serve") -> int:
-    """Serve until told to stop, then end the process; 1 with one line on stderr if there is nothing to serve."""
+    """Run the service until it is told to stop, then end the process.
+
+    Return 1, with one line on stderr, if a setting is invalid, TensorFlow is missing, or no intact version is stored.
+    """
     options = parser(prog).parse_args(arguments)
     if options.access_log:
         os.environ["VAE_ACCESS_LOG"] = "true"
@@ -56,7 +59,7 @@ def main(arguments: list[str] | None = None, prog: str = "scripts/serve") -> int
 
 
 def parser(prog: str = PROG) -> Parser:
-    """Return the command line, under the name it was called by."""
+    """Return the parser of the command line, with `prog` as its name."""
     parser = Parser(
         prog=prog,
         description="Serve the newest version of the model store over HTTP. Settings are environment variables "

@@ -1,4 +1,4 @@
-"""A table of encoded images, as bytes of a file: CSV, JSON, npy, Parquet."""
+"""Serialization of encoded images as a table: CSV, JSON, npy, Parquet."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ BINARY = frozenset({"npy", "parquet"})
 
 
 def check_available(form: str) -> None:
-    """Refuse, before any work is done, a form whose package is not installed.
+    """Check that the package for a format is installed, before any work is done.
 
     Raises:
-        CommandError: it is not.
+        CommandError: the package is not installed.
     """
     if form == "parquet" and find_spec("pyarrow") is None:
         raise CommandError("Parquet needs pyarrow: pip install pyarrow, or write .csv, .json or .npy.")
 
 
 def as_csv(inputs: list[Input], result: Encoding) -> bytes:
-    """Write a header, then file, label and z_mean; each number reads back as the same float32."""
+    """Serialize file, label and z_mean as CSV with a header; each number reads back as the same float32."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(["file", "label", *_coordinates(result)])
@@ -36,7 +36,7 @@ def as_csv(inputs: list[Input], result: Encoding) -> bytes:
 
 
 def as_json(inputs: list[Input], result: Encoding) -> bytes:
-    """Write the version, and for every image file, label, z_mean and z_log_var."""
+    """Serialize the model version, and file, label, z_mean and z_log_var of every image, as JSON."""
     rows = [
         {"file": each.name, "label": each.label, "z_mean": z_mean, "z_log_var": z_log_var}
         for each, z_mean, z_log_var in zip(inputs, result.z_mean.tolist(), result.z_log_var.tolist(), strict=True)
@@ -45,12 +45,12 @@ def as_json(inputs: list[Input], result: Encoding) -> bytes:
 
 
 def as_npy(inputs: list[Input], result: Encoding) -> bytes:
-    """z_mean, float32 (n, d)."""
+    """Serialize z_mean, float32 (n, d), as an npy file."""
     return npy(result.z_mean)
 
 
 def as_parquet(inputs: list[Input], result: Encoding) -> bytes:
-    """Write the columns of the CSV; the coordinates are float32."""
+    """Serialize the columns of the CSV as Parquet, with float32 coordinates."""
     import pyarrow
     import pyarrow.parquet
 
@@ -70,7 +70,7 @@ FORMS: dict[str, Callable[[list[Input], Encoding], bytes]] = {
 
 
 def _text(name: str) -> str:
-    """Return a file's name as Unicode, which Parquet needs and a file system does not."""
+    """Return a file's name as valid Unicode, as Parquet requires; undecodable bytes are replaced."""
     return name.encode(errors="surrogateescape").decode(errors="replace")
 
 

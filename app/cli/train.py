@@ -1,4 +1,4 @@
-"""`digit-vae train`: `python -m training` by another name."""
+"""`digit-vae train`: the same as `python -m training`."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ ASKING = frozenset({"-h", "--help", "--version"})
 
 
 def add(commands: argparse._SubParsersAction[Parser]) -> None:
-    """Add this command's line of help; what follows it is read by training."""
+    """Add this command to the list of commands; training parses its options."""
     commands.add_parser("train", help="train and publish; takes the options of python -m training")
 
 
 def run(arguments: list[str]) -> int:
-    """Train and publish, or measure; 1 with one line if what that needs is not installed."""
+    """Run training with these arguments. Return 1, with one line on stderr, if a package that it needs is missing."""
     missing = [name for name in NEEDED if find_spec(name) is None]
     if missing and not ASKING & set(arguments):
         print(
@@ -34,7 +34,7 @@ def run(arguments: list[str]) -> int:
 
 
 def parser() -> Parser:
-    """Return the options, for completion."""
+    """Return the parser of training's options, for completion."""
     from training.__main__ import parser
 
     return parser(PROG)

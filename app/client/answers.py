@@ -1,4 +1,4 @@
-"""Answers of the service to results: a response is read here, or told to be none of the service's."""
+"""Parsing of responses into results; a response that does not fit the contract raises BadAnswer."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MOST_DIGIT_PIXELS = 2**20  # of one digit; a picture of few bytes may claim bill
 
 
 def problem(response: httpx.Response) -> Problem:
-    """Read the problem document of an error; make one up for a proxy that sends none."""
+    """Read the problem document of an error; build one if the response has none, as from a proxy."""
     status = response.status_code
     if response.headers.get("content-type", "").partition(";")[0] == PROBLEM:
         with suppress(Exception):  # one that cannot be read is as good as none
@@ -39,7 +39,7 @@ def encoding(response: httpx.Response, n: int) -> Encoding:
     """Read the response of POST /encode for n images.
 
     Raises:
-        BadAnswer: it is no such answer.
+        BadAnswer: the response is not of that form.
     """
     with _reading(response):
         found = _document(response)
@@ -51,7 +51,7 @@ def generated(response: httpx.Response, z: FloatArray) -> Generated:
     """Read the response of POST /generate for z (n, d), as npy.
 
     Raises:
-        BadAnswer: it is no such answer.
+        BadAnswer: the response is not of that form.
     """
     with _reading(response):
         pixels = npy.digits(response.content)
@@ -64,7 +64,7 @@ def sampled(response: httpx.Response, n: int) -> Generated:
     """Read the response of POST /generate for n samples, as JSON.
 
     Raises:
-        BadAnswer: it is no such answer.
+        BadAnswer: the response is not of that form.
     """
     with _reading(response):
         found = _document(response)
@@ -75,7 +75,7 @@ def reconstruction(response: httpx.Response, n: int) -> Reconstruction:
     """Read the response of POST /reconstruct for n images.
 
     Raises:
-        BadAnswer: it is no such answer.
+        BadAnswer: the response is not of that form.
     """
     with _reading(response):
         found = _document(response)
@@ -94,7 +94,7 @@ def drawing(response: httpx.Response) -> Drawing:
     """Read the response of GET /manifold.png.
 
     Raises:
-        BadAnswer: it is no picture.
+        BadAnswer: the response is not a PNG.
     """
     with _reading(response):
         if not response.content.startswith(b"\x89PNG"):
@@ -106,7 +106,7 @@ def manifest(response: httpx.Response) -> dict[str, Any]:
     """Read the response of GET /model.
 
     Raises:
-        BadAnswer: it is no such answer.
+        BadAnswer: the response is not of that form.
     """
     with _reading(response):
         found = _document(response)
@@ -140,7 +140,7 @@ def _rows(values: Any, n: int, axes: int) -> FloatArray:
 
 
 def _digits(files: list[str], n: int) -> ByteArray:
-    """PNG files in base64 as grey levels, uint8 (n, h, w)."""
+    """Decode n PNG files in base64 to grey levels, uint8 (n, h, w)."""
     if len(files) != n:
         raise ValueError(f"{len(files)} pictures for {n} digits")
     return np.stack([_digit(base64.b64decode(file)) for file in files])

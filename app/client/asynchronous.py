@@ -1,4 +1,4 @@
-"""`AsyncClient`: the same as `Client`, on asyncio."""
+"""`AsyncClient`: the same methods as `Client`, for asyncio."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ T = TypeVar("T")
 
 
 class AsyncClient:
-    """A running service, for asyncio. Arguments, results and errors are those of `Client`; tasks may share one."""
+    """A client of a running service, for asyncio. Takes the arguments of `Client`. Tasks may share one."""
 
     def __init__(  # noqa: PLR0913 - what a caller may set, each by its name
         self,
@@ -107,7 +107,7 @@ class AsyncClient:
             await clock.wait_async(plan.READY_WAIT_S)
 
     async def close(self) -> None:
-        """Close the connections; no call may follow."""
+        """Close the connections; the client cannot be used afterwards."""
         await self._http.aclose()
 
     async def __aenter__(self) -> Self:
@@ -125,7 +125,7 @@ class AsyncClient:
         read: Callable[[httpx.Response, int], R],
         shown: tuple[str, Progress],
     ) -> list[R]:
-        """Return the results for all images, in order; a batch that had to be halved gives several."""
+        """Return the results for all images, in order: one per batch, or several for a batch that was halved."""
         what, progress = shown
 
         async def of(batch: Batch) -> list[R]:
@@ -167,7 +167,10 @@ class AsyncClient:
 async def _in_order(
     work: Callable[[T], Coroutine[Any, Any, R]], items: Iterator[T], most: int, done: Callable[[int], None]
 ) -> list[R]:
-    """Apply `work` to every item, at most `most` at once; return the results in order, and their lengths to `done`."""
+    """Apply `work` to every item, at most `most` at once. Return the results in order.
+
+    Call `done` with the length of each finished item.
+    """
     results: list[R] = []
     waiting: deque[tuple[T, asyncio.Task[R]]] = deque()
 

@@ -1,4 +1,4 @@
-"""Requests of the service's contract, as values: what is asked, not how it is sent."""
+"""Requests to the service as values, without their transport."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SIGNATURES = ((b"\xff\xd8", "image/jpeg"), (b"RIFF", "image/webp"), (b"BM", "ima
 
 @dataclass(frozen=True)
 class Call:
-    """One request. All of them compute and change nothing, so each may be sent again."""
+    """One request. No request changes the service's state, so each may be repeated."""
 
     method: str
     path: str  # relative to the service's address
@@ -37,28 +37,28 @@ class Call:
 
 
 def encode(batch: Batch, invert: Invert, fit: Fit) -> Call:
-    """POST /encode, for JSON."""
+    """Build POST /encode with JSON as the response."""
     return _of_images("encode", batch, invert, fit)
 
 
 def reconstruct(batch: Batch, invert: Invert, fit: Fit) -> Call:
-    """POST /reconstruct, for JSON."""
+    """Build POST /reconstruct with JSON as the response."""
     return _of_images("reconstruct", batch, invert, fit)
 
 
 def generate(z: npt.NDArray[np.float32]) -> Call:
-    """POST /generate of latent vectors (n, d), for npy."""
+    """Build POST /generate of latent vectors (n, d), with npy as the response."""
     return Call("POST", "generate", {"accept": npy.MEDIA_TYPE, "content-type": npy.MEDIA_TYPE}, content=npy.dumps(z))
 
 
 def sample(n: int, seed: int | None) -> Call:
-    """POST /generate of draws, for JSON, which tells z as well."""
+    """Build POST /generate of n samples from the prior, with JSON as the response, which includes z."""
     body = {"sample": int(n)} | ({} if seed is None else {"seed": int(seed)})  # JSON knows none of NumPy's integers
     return Call("POST", "generate", {"accept": JSON, "content-type": JSON}, content=json.dumps(body).encode())
 
 
 def manifold(n: int, scale: int, low: float, high: float, dims: tuple[int, int]) -> Call:
-    """GET /manifold.png."""
+    """Build GET /manifold.png."""
     params: dict[str, str | int | float] = {
         "n": n,
         "scale": scale,
@@ -70,12 +70,12 @@ def manifold(n: int, scale: int, low: float, high: float, dims: tuple[int, int])
 
 
 def model() -> Call:
-    """GET /model."""
+    """Build GET /model."""
     return Call("GET", "model", {"accept": JSON})
 
 
 def ready() -> Call:
-    """GET /readyz."""
+    """Build GET /readyz."""
     return Call("GET", "readyz", {"accept": JSON})
 
 

@@ -19,15 +19,15 @@ from dataclasses import dataclass
 
 
 class ClientError(Exception):
-    """The root: whatever the client raises on purpose."""
+    """The base class of the client's errors."""
 
 
 class InvalidInput(ClientError, ValueError):
-    """What was given cannot be sent."""
+    """An argument cannot be sent; nothing was sent."""
 
 
 class ConnectionFailed(ClientError):
-    """No answer came, however often it was tried."""
+    """No answer came: the address cannot be reached, or the connection broke."""
 
 
 class TimedOut(ConnectionFailed):
@@ -39,16 +39,16 @@ class NotReady(ClientError):
 
 
 class BadAnswer(ClientError):
-    """The answer is not one that this service gives: perhaps something else listens at the address."""
+    """The answer does not fit the service's contract: perhaps another server listens at the address."""
 
 
 class VersionChanged(ClientError):
-    """Parts of one call were answered by different versions of the model, whose results cannot stand side by side."""
+    """Different versions of the model answered the parts of one call; their results cannot be combined."""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """A problem document (RFC 9457), as the service sends it."""
+    """A problem document (RFC 9457) of the service."""
 
     status: int
     code: str  # stable, for programs
@@ -62,8 +62,8 @@ class ProblemError(ClientError):
     """The service answered with an error.
 
     Attributes:
-        problem: the whole document; its status, code, title and detail are attributes here too.
-        index: the place of the offending image among those given, if the refusal is of a single one.
+        problem: the problem document; its status, code, title and detail are attributes of the error too.
+        index: the index of the refused image among those given; None if the error is not about a single image.
     """
 
     def __init__(self, problem: Problem, index: int | None = None) -> None:
@@ -78,15 +78,15 @@ class ProblemError(ClientError):
 
 
 class Refused(ProblemError):
-    """The request cannot be answered as it stands; the caller can mend it."""
+    """The service refused the request (4xx); the caller must change it."""
 
 
 class Unavailable(ProblemError):
-    """The service cannot answer now, and could not each time it was asked again."""
+    """The service could not answer, even after all retries."""
 
 
 class Fault(ProblemError):
-    """The service failed on a request that may be in order."""
+    """The service failed on a request that may be valid."""
 
 
 def error_of(problem: Problem, index: int | None = None) -> ProblemError:

@@ -1,6 +1,6 @@
-"""What callers give, as batches to send: files as they are, pixels as arrays.
+"""Images given by callers, as batches to send: files as they are, pixels as arrays.
 
-A batch is made when it is about to be sent, so that a list of a million paths never lies in memory as pictures.
+A batch is built just before it is sent, so that a list of a million paths is never in memory as pictures.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ PNG_MODES = frozenset({"1", "L", "LA", "P", "RGB", "RGBA", "I;16", "I;16B"})
 
 @dataclass(frozen=True)
 class Sending:
-    """How a long list goes out.
+    """How a long list is split and sent.
 
     Attributes:
-        most_images: in one request; the service takes 256 picture files unless it is set otherwise.
-        most_bytes: in one request, unless a single file has more; the service takes 16 MiB.
-        in_flight: most requests under way at once, per call.
+        most_images: maximum number of images per request; the service accepts 256 picture files by default.
+        most_bytes: maximum size of a request, unless a single file is larger; the service accepts 16 MiB by default.
+        in_flight: maximum number of concurrent requests per call.
     """
 
     most_images: int = 64
@@ -51,7 +51,7 @@ class Batch:
     """Images of one request: picture files, or pixels of one shape and type.
 
     Attributes:
-        start: the place of the first among all images given.
+        start: the index of its first image among all images given.
         content: files, or uint8 or float32 (n, h, w).
     """
 
@@ -62,16 +62,16 @@ class Batch:
         return len(self.content)
 
     def halves(self) -> tuple[Batch, Batch]:
-        """Return the batch as two; it must hold at least two images."""
+        """Split the batch in two; it must hold at least two images."""
         middle = len(self) // 2
         return Batch(self.start, self.content[:middle]), Batch(self.start + middle, self.content[middle:])
 
 
 def batches(images: Images, sending: Sending) -> Iterator[Batch]:
-    """Images in order, as batches within the bounds of `sending`; files are read as their batch is made.
+    """Split images, in order, into batches within the bounds of `sending`; read files as their batch is built.
 
     Raises:
-        InvalidInput: there are none, or one is not an image.
+        InvalidInput: no images were given, or one of them is not an image.
     """
     start = 0
     waiting: list[bytes | Array] = []
@@ -86,7 +86,7 @@ def batches(images: Images, sending: Sending) -> Iterator[Batch]:
 
 
 def count(images: Images) -> int | None:
-    """How many images there are, if that can be told without using them up."""
+    """Count the images; return None unless they are a sequence, since counting would exhaust an iterator."""
     if _is_one(images):
         return 1
     if isinstance(images, np.ndarray):
@@ -97,10 +97,10 @@ def count(images: Images) -> int | None:
 
 
 def latents(z: Any) -> npt.NDArray[np.float32]:
-    """One latent vector or several, as float32 (n, d).
+    """Convert one latent vector (d,) or several (n, d) to float32 (n, d).
 
     Raises:
-        InvalidInput: not numbers, not finite, or not of that shape.
+        InvalidInput: z is not made of finite numbers, or not of that shape.
     """
     try:
         array = np.asarray(z)
@@ -126,7 +126,7 @@ def _is_one(images: Images) -> bool:
 
 
 def _parts(images: Images, sending: Sending) -> Iterator[bytes | Array]:
-    """Every image as a file or as pixels (n, h, w), arrays in pieces that fit a batch."""
+    """Yield every image as a file or as pixels (n, h, w), arrays in pieces that fit a batch."""
     if isinstance(images, np.ndarray) or _is_one(images):
         yield from _pieces(images, sending)
         return
@@ -163,7 +163,7 @@ def _file(image: Any) -> bytes:
 
 
 def _png(picture: Pillow.Image) -> bytes:
-    """Encode a picture as PNG, upright; convert modes that the format does not have (CMYK, floats)."""
+    """Encode a picture as PNG, upright; convert modes that PNG does not support (CMYK, floats)."""
     out = io.BytesIO()
     try:
         upright = ImageOps.exif_transpose(picture)
@@ -182,7 +182,7 @@ def _png(picture: Pillow.Image) -> bytes:
 def _narrowed(picture: Pillow.Image) -> Pillow.Image:
     """Convert a picture of 32 bits a pixel to 8 or 16.
 
-    What is white no such mode says: as many levels as its values need, 1, 255 or 65535.
+    These modes do not define white. It is inferred from the brightest value: 1 (mode F only), 255 or 65535.
     """
     values = np.asarray(picture)
     brightest = values.max(initial=0)
@@ -194,7 +194,11 @@ def _narrowed(picture: Pillow.Image) -> Pillow.Image:
 
 
 def _pixels(array: Array) -> Array:
-    """Pixels as uint8 or float32 (n, h, w); a last axis of one channel, as Keras has it, is dropped."""
+    """Convert an array to uint8 or float32 (n, h, w); drop a last axis of one channel, as Keras has it.
+
+    Raises:
+        InvalidInput: the array has another shape or type, or floats outside 0 .. 1.
+    """
     if array.ndim == 4 and array.shape[-1] == 1:
         array = array[..., 0]
     if array.ndim == 2:
@@ -211,7 +215,7 @@ def _pixels(array: Array) -> Array:
 
 
 def _fits(part: bytes | Array, waiting: list[bytes | Array], sending: Sending) -> bool:
-    """Whether a part may join those that wait: of their kind, and within the bounds."""
+    """Return whether a part can join the waiting ones: it has their kind, and the batch stays within the bounds."""
     if _kind(part) != _kind(waiting[0]):
         return False
     return (

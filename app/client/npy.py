@@ -1,4 +1,4 @@
-"""NumPy's npy format (NEP 1), as arrays go out and digits come back."""
+"""NumPy's npy format (NEP 1), in which arrays are sent and digits received."""
 
 from __future__ import annotations
 
@@ -13,18 +13,19 @@ MEDIA_TYPE = "application/x-npy"
 
 
 def dumps(array: npt.NDArray[Any]) -> bytes:
-    """Write an array as an npy file."""
+    """Serialize an array as an npy file."""
     out = io.BytesIO()
     np.lib.format.write_array(out, np.ascontiguousarray(array), allow_pickle=False)
     return out.getvalue()
 
 
 def digits(data: bytes) -> npt.NDArray[np.uint8]:
-    """Grey levels of an npy file, uint8 (n, h, w).
+    """Read the grey levels of an npy file, uint8 (n, h, w).
+
+    The size that the header announces is compared with the data before any memory is allocated.
 
     Raises:
-        Exception: it is no such file; a header can end in whatever a Python literal can. What it promises is compared
-            with what follows before any memory is taken for it.
+        Exception: the data is not such a file. The header is a Python literal, so its errors are of any type.
     """
     source = io.BytesIO(data)
     if np.lib.format.read_magic(source) != (1, 0):

@@ -1,7 +1,7 @@
-"""What the two clients agree on besides sending: where a call goes, how its outcome is judged, how it is cut.
+"""Logic that both clients share: arguments of requests, evaluation of outcomes, splitting of batches.
 
-One refused image refuses its whole request, and the service does not say which it was. So a refused batch is sent again
-in halves until one image is left: the error then names its place.
+One refused image makes the service refuse the whole request, without naming the image. The clients therefore halve a
+refused batch and send it again until one image is left; the error then has its index.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def options(url: str, headers: dict[str, str] | None, api_key: str | None, timeo
     """Return the arguments of httpx's client.
 
     Raises:
-        InvalidInput: the address is not one of HTTP, or the key cannot be one.
+        InvalidInput: the address is not an HTTP URL, or the key is not printable ASCII without spaces.
     """
     try:
         parsed = httpx.URL(url)
@@ -48,7 +48,7 @@ def options(url: str, headers: dict[str, str] | None, api_key: str | None, timeo
 
 
 def _key(api_key: str | None, taken: bool) -> dict[str, str]:
-    """Return the header that carries the key, if there is one. No error contains the key: errors are logged."""
+    """Return the header with the API key, if there is one. Errors never contain the key, since they are logged."""
     key = (os.environ.get(KEY_VARIABLE, "") if api_key is None else api_key).strip()
     if not all("!" <= letter <= "~" for letter in key):
         raise InvalidInput("An API key is made of letters, digits and signs of ASCII, without a space.")
@@ -58,7 +58,7 @@ def _key(api_key: str | None, taken: bool) -> dict[str, str]:
 
 
 def arguments(call: Call, timeout_s: float | None) -> dict[str, Any]:
-    """Return a call as the arguments of httpx's `request`; without a timeout the client's holds."""
+    """Return a call as the arguments of httpx's `request`; if `timeout_s` is None, the client's timeout applies."""
     limits = {} if timeout_s is None else {"timeout": timeout_s}
     return limits | {
         "method": call.method,
@@ -71,10 +71,11 @@ def arguments(call: Call, timeout_s: float | None) -> dict[str, Any]:
 
 
 def judged(outcome: httpx.Response | httpx.TransportError, url: str) -> httpx.Response:
-    """Return the response of a last outcome if it is a success.
+    """Return the response of a final outcome if it is a success.
 
     Raises:
-        ConnectionFailed, ProblemError: it is not.
+        ConnectionFailed: there is no response.
+        ProblemError: the response is an error.
     """
     if isinstance(outcome, httpx.TransportError):
         raise connection_error(outcome, url) from outcome
@@ -84,33 +85,33 @@ def judged(outcome: httpx.Response | httpx.TransportError, url: str) -> httpx.Re
 
 
 def probe_s(left_s: float) -> float:
-    """Return the timeout of one request of `wait_ready`, which holds for connecting and again for the response."""
+    """Return the timeout of one request of `wait_ready`; connecting and the response may each take that long."""
     return min(max(left_s, READY_WAIT_S), PROBE_S) / 2
 
 
 def not_ready(outcome: httpx.Response | httpx.TransportError, url: str, timeout_s: float) -> NotReady:
-    """Return the error that `wait_ready` raises, with the last outcome as the reason."""
+    """Return the error that `wait_ready` raises, with the last outcome as its reason."""
     why = problem(outcome).detail if isinstance(outcome, httpx.Response) else connection_error(outcome, url)
     return NotReady(f"{url} was not ready after {timeout_s:g} s: {why}")
 
 
 def is_ready(outcome: httpx.Response | httpx.TransportError) -> bool:
-    """Whether the service said yes to GET /readyz."""
+    """Return whether GET /readyz succeeded."""
     return isinstance(outcome, httpx.Response) and outcome.status_code == 200
 
 
 def may_be_halved(error: ProblemError, batch: Batch) -> bool:
-    """Whether a part of the batch may be accepted where the whole was not."""
+    """Return whether the service may accept a part of the batch that it refused as a whole."""
     return len(batch) > 1 and error.code in ONE_OF_THEM
 
 
 def placed(error: ProblemError, batch: Batch) -> ProblemError:
-    """Return the error with the place of its image, if it is about a single one."""
+    """Return the error, with the index of its image if the batch is that single image."""
     return error_of(error.problem, batch.start) if len(batch) == 1 and error.code in ONE_OF_THEM else error
 
 
 def pieces(z: FloatArray) -> Iterator[FloatArray]:
-    """Latent vectors (n, d), cut into requests."""
+    """Split latent vectors (n, d) into requests."""
     for first in range(0, len(z), MOST_LATENTS):
         yield z[first : first + MOST_LATENTS]
 
@@ -119,7 +120,7 @@ def one_source(z: object, sample: int | None, seed: int | None) -> None:
     """Check the arguments of `generate`.
 
     Raises:
-        InvalidInput: not exactly one of z and sample, a seed without a sample, or one of them is no such number.
+        InvalidInput: not exactly one of z and sample is given, seed is given without sample, or one of them is invalid.
     """
     if (z is None) == (sample is None):
         raise InvalidInput("Give exactly one of z and sample.")

@@ -1,4 +1,4 @@
-"""A bar for long lists: on a terminal, if rich is there, and only when asked."""
+"""A progress bar for long lists: shown on request, on a terminal, if rich is installed."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ Progress = bool | Tell
 
 @contextmanager
 def showing(progress: Progress, what: str, total: int | None) -> Iterator[Callable[[int], None]]:
-    """Yield a function to call with the number of further images.
+    """Yield a function to call with the number of further finished images.
 
     Args:
         progress: False for nothing, True for a bar on stderr, or a function of (done, total or None).
-        what: the word before the bar.
-        total: how many there will be, if that is known.
+        what: the label of the bar.
+        total: the number of images, or None if it is unknown.
     """
     done = 0
     with _drawing(progress, what) as tell:

@@ -1,4 +1,4 @@
-"""What calls give back: arrays, and pictures of them for who wants to see."""
+"""Results of calls: arrays, and the same digits as pictures."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Encoding:
 
 @dataclass(frozen=True)
 class Generated:
-    """Digits, and the points of the latent space that they were made from."""
+    """Digits, and the latent vectors from which they were decoded."""
 
     pixels: ByteArray  # (n, h, w), light strokes on dark
     z: FloatArray  # (n, d)
@@ -40,13 +40,13 @@ class Generated:
         return len(self.pixels)
 
     def pictures(self) -> list[Image.Image]:
-        """Each digit as a PIL image of mode L."""
+        """Return each digit as a PIL image of mode L."""
         return [Image.fromarray(digit) for digit in self.pixels]
 
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """What the model makes of every image, and what that costs in nats; `loss` is the anomaly score."""
+    """The reconstruction of every image, and its loss in nats; `loss` is the anomaly score."""
 
     z_mean: FloatArray  # (n, d)
     z_log_var: FloatArray  # (n, d)
@@ -60,19 +60,19 @@ class Reconstruction:
         return len(self.loss)
 
     def pictures(self) -> list[Image.Image]:
-        """Each reconstruction as a PIL image of mode L."""
+        """Return each reconstruction as a PIL image of mode L."""
         return [Image.fromarray(digit) for digit in self.pixels]
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """A picture as the service drew it."""
+    """A picture drawn by the service."""
 
     png: bytes
     model_version: int
 
     def picture(self) -> Image.Image:
-        """As a PIL image."""
+        """Return the picture as a PIL image."""
         return Image.open(io.BytesIO(self.png))
 
     @property
@@ -85,7 +85,7 @@ def joined_encodings(parts: Sequence[Encoding]) -> Encoding:
     """Join the results of batches, in order.
 
     Raises:
-        VersionChanged: they come from several versions of the model.
+        VersionChanged: the results come from several versions of the model.
     """
     return Encoding(
         np.concatenate([part.z_mean for part in parts]),
@@ -95,7 +95,11 @@ def joined_encodings(parts: Sequence[Encoding]) -> Encoding:
 
 
 def joined_digits(parts: Sequence[Generated]) -> Generated:
-    """As joined_encodings."""
+    """Join the results of batches, in order.
+
+    Raises:
+        VersionChanged: the results come from several versions of the model.
+    """
     return Generated(
         np.concatenate([part.pixels for part in parts]),
         np.concatenate([part.z for part in parts]),
@@ -104,7 +108,11 @@ def joined_digits(parts: Sequence[Generated]) -> Generated:
 
 
 def joined_reconstructions(parts: Sequence[Reconstruction]) -> Reconstruction:
-    """As joined_encodings."""
+    """Join the results of batches, in order.
+
+    Raises:
+        VersionChanged: the results come from several versions of the model.
+    """
     return Reconstruction(
         z_mean=np.concatenate([part.z_mean for part in parts]),
         z_log_var=np.concatenate([part.z_log_var for part in parts]),

@@ -1,4 +1,4 @@
-"""Whether a call is sent again, and when: pure arithmetic on outcomes and times."""
+"""Whether and when to retry a request, computed from outcomes and times."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ AGAIN = (429, 503)
 
 
 class Clock(Protocol):
-    """Time, which tests make up."""
+    """A clock, which tests replace."""
 
     def now(self) -> float:
-        """Seconds since some moment."""
+        """Return the seconds since some fixed moment."""
 
     def wait(self, seconds: float) -> None:
-        """Block the thread."""
+        """Block the thread for so many seconds."""
 
     async def wait_async(self, seconds: float) -> None:
-        """Let other tasks run."""
+        """Suspend the task for so many seconds."""
 
 
 class SystemClock:
-    """The machine's clock."""
+    """The system's monotonic clock."""
 
     def now(self) -> float:
         """See Clock."""
@@ -49,15 +49,15 @@ class SystemClock:
 
 @dataclass(frozen=True)
 class Retries:
-    """How often and how long one request is tried.
+    """How often and for how long a request is retried.
 
     Attributes:
-        attempts: most times it is sent, the first included; 1 never tries again.
-        total_s: most seconds from the first sending to the last.
-        first_s: seconds to wait at least after the first failure, where the service does not say; each further wait
-            is twice as long, and each is drawn from the upper half, so that callers do not come back all at once.
-        spread: what draws, uniformly from [0, 1).
-        clock: what tells the time.
+        attempts: maximum number of attempts, including the first; 1 disables retries.
+        total_s: maximum time in seconds from the first attempt to the start of the last.
+        first_s: minimum wait in seconds after the first failure, unless the service sends Retry-After; it doubles with
+            every failure. Each wait is multiplied by a random factor in [1, 2), so that clients do not retry at once.
+        spread: returns a random number, uniform in [0, 1).
+        clock: tells the time.
     """
 
     attempts: int = 5
@@ -72,7 +72,7 @@ class Retries:
 
 
 class Attempts:
-    """The tries of one request. Begins when it is made."""
+    """The attempts of one request. The time starts when it is constructed."""
 
     def __init__(self, retries: Retries) -> None:
         self._retries = retries
@@ -80,7 +80,7 @@ class Attempts:
         self._failed = 0
 
     def wait(self, outcome: httpx.Response | httpx.TransportError) -> float | None:
-        """Seconds to wait before the request is sent again; None if what came is the last word."""
+        """Return the seconds to wait before the next attempt, or None if the outcome is final."""
         if not _may_change(outcome):
             return None
         self._failed += 1
@@ -94,7 +94,7 @@ class Attempts:
 
 
 def connection_error(error: httpx.TransportError, url: str) -> ConnectionFailed:
-    """Convert an error of httpx."""
+    """Convert a transport error of httpx to one of the client."""
     if isinstance(error, httpx.TimeoutException):
         return TimedOut(f"{url} did not answer in time ({type(error).__name__}).")
     return ConnectionFailed(f"{url} cannot be reached: {error or type(error).__name__}")
@@ -110,7 +110,7 @@ def _may_change(outcome: httpx.Response | httpx.TransportError) -> bool:
 
 
 def _retry_after(outcome: httpx.Response | httpx.TransportError) -> float | None:
-    """Retry-After in seconds, of either form (RFC 9110, 10.2.3); None if it is missing or neither."""
+    """Return Retry-After in seconds, from either form (RFC 9110, 10.2.3); None if it is missing or invalid."""
     if not isinstance(outcome, httpx.Response):
         return None
     text = outcome.headers.get("retry-after", "").strip()

@@ -1,4 +1,4 @@
-"""`Client`: sends, waits and retries in the calling thread; long lists go out from a few."""
+"""`Client`: sends, waits and retries in the calling thread; sends long lists from several threads."""
 
 from __future__ import annotations
 
@@ -30,22 +30,22 @@ R = TypeVar("R")
 
 
 class Client:
-    """A running service. Keeps its connections; close it, or use it in a `with`. Threads may share one.
+    """A client of a running service. Keeps connections open: close it, or use it in a `with`. Threads may share one.
 
     Args:
-        url: the service's address, with a path if it lies behind one.
-        api_key: for a service that asks for one; by default that of the environment, VAE_API_KEY.
-        timeout_s: most seconds to connect, to send, and to wait for the next bytes of an answer.
-        retries: when the service is busy or cannot be reached; see Retries.
+        url: the service's address, including the path prefix of a proxy.
+        api_key: the key for a service that needs one; by default the environment variable VAE_API_KEY.
+        timeout_s: timeout in seconds for connecting, for sending, and for the next bytes of a response.
+        retries: policy for a service that is busy or cannot be reached; see Retries.
         sending: how long lists are cut and sent; see Sending.
-        headers: sent with every request, for a proxy that asks for them.
-        transport: httpx's, in place of the network.
+        headers: further headers of every request, for instance for a proxy.
+        transport: an httpx transport to use in place of the network.
 
     Raises:
-        InvalidInput: `url` is no address, or `api_key` no key.
+        InvalidInput: `url` is not an HTTP address, or `api_key` is not a valid key.
 
-    Every call may raise ConnectionFailed, ProblemError and BadAnswer, and one of several requests VersionChanged;
-    app/client/errors.py has the tree.
+    Every call may raise ConnectionFailed, ProblemError and BadAnswer; a call of several requests may raise
+    VersionChanged. See app/client/errors.py.
     """
 
     def __init__(  # noqa: PLR0913 - what a caller may set, each by its name
@@ -67,19 +67,19 @@ class Client:
     def encode(
         self, images: Images, *, invert: Invert = "auto", fit: Fit = "auto", progress: Progress = False
     ) -> Encoding:
-        """Encode images: the posterior of each, in order.
+        """Compute the posterior of each image, in order.
 
         Args:
             images: a path, the bytes of a picture file, a PIL image, an array (h, w) or (n, h, w) of uint8 0 .. 255
-                or float 0 .. 1, or any number of these. Arrays are taken as they are, light on dark; pictures are
-                prepared by the service.
-            invert: whether dark-on-light is turned round; "auto" judges by the border.
-            fit: whether the digit is cut out and centred; "auto" unless the picture has the model's size.
+                or float 0 .. 1, or an iterable of these. Only pictures are preprocessed by the service; arrays
+                are expected light on dark, unless `invert` is "true".
+            invert: whether to invert dark-on-light pictures; "auto" decides by the border.
+            fit: whether to crop and centre the digit; "auto" does so unless the picture has the model's size.
             progress: True draws a bar on a terminal; a function is called with (done, total or None).
 
         Raises:
-            InvalidInput: something given is no image.
-            Refused: the service does not take an image; `index` is its place among `images`.
+            InvalidInput: an argument is not an image.
+            Refused: the service refuses an image; `index` is its index in `images`.
         """
         parts = self._over(images, lambda b: calls.encode(b, invert, fit), answers.encoding, ("encoding", progress))
         return joined_encodings(parts)
@@ -87,7 +87,7 @@ class Client:
     def reconstruct(
         self, images: Images, *, invert: Invert = "auto", fit: Fit = "auto", progress: Progress = False
     ) -> Reconstruction:
-        """Every image through the model and back, with its loss in nats; as `encode` otherwise."""
+        """Reconstruct every image, and compute its loss in nats. Takes the arguments of `encode`."""
         parts = self._over(
             images, lambda b: calls.reconstruct(b, invert, fit), answers.reconstruction, ("reconstructing", progress)
         )
@@ -99,14 +99,14 @@ class Client:
         """Decode points of the latent space, or samples from the prior, to digits.
 
         Args:
-            z: d numbers, or (n, d) of them; a list or an array.
-            sample: in place of z, how many to draw.
-            seed: makes the draws repeatable.
+            z: one latent vector (d,) or several (n, d); a list or an array.
+            sample: the number of samples to draw, in place of z.
+            seed: the seed of the samples; equal seeds give equal samples.
             progress: as for `encode`.
 
         Raises:
-            InvalidInput: neither or both of z and sample, or z is not made of finite numbers.
-            Refused: the model's latent vectors have another length, or too many were asked for.
+            InvalidInput: neither or both of z and sample are given, or z is not made of finite numbers.
+            Refused: the model's latent vectors have another length, or too many samples were asked for.
         """
         plan.one_source(z, sample, seed)
         if sample is not None:
@@ -133,10 +133,10 @@ class Client:
         return answers.manifest(self._ask(calls.model()))
 
     def wait_ready(self, timeout_s: float = 60.0) -> None:
-        """Return as soon as the service can answer.
+        """Return as soon as the service is ready.
 
         Raises:
-            NotReady: it cannot within `timeout_s`, give or take a quarter of a second.
+            NotReady: the service is not ready within `timeout_s`, give or take a quarter of a second.
         """
         clock = self._retries.clock
         deadline = clock.now() + timeout_s
@@ -149,7 +149,7 @@ class Client:
             clock.wait(plan.READY_WAIT_S)
 
     def close(self) -> None:
-        """Close the connections; no call may follow."""
+        """Close the connections; the client cannot be used afterwards."""
         self._http.close()
 
     def __enter__(self) -> Self:
@@ -167,7 +167,7 @@ class Client:
         read: Callable[[httpx.Response, int], R],
         shown: tuple[str, Progress],
     ) -> list[R]:
-        """Return the results for all images, in order; a batch that had to be halved gives several."""
+        """Return the results for all images, in order: one per batch, or several for a batch that was halved."""
         what, progress = shown
         with showing(progress, what, count(images) if progress else None) as more:
             found = in_order(

@@ -1,4 +1,4 @@
-"""The requests of a long list in a few threads, for `Client`."""
+"""Concurrent requests in several threads, for long lists given to `Client`."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ T = TypeVar("T")
 
 
 def in_order(work: Callable[[T], R], items: Iterator[T], most: int, done: Callable[[int], None]) -> list[R]:
-    """Apply `work` to every item, at most `most` at once; return the results in order, and their lengths to `done`.
+    """Apply `work` to every item, at most `most` at once. Return the results in order.
 
-    After an error, or Ctrl-C, what is under way is left to end by itself: its answer is no longer wanted.
+    Call `done` with the length of each finished item. After an error or Ctrl-C the running threads are not awaited;
+    their results are discarded.
     """
     first, second = next(items), next(items, None)
     if second is None:  # a thread is dearer than a digit
@@ -41,7 +42,7 @@ def in_order(work: Callable[[T], R], items: Iterator[T], most: int, done: Callab
 
 
 def _started(work: Callable[[T], R], item: T) -> Future[R]:
-    """Start a daemon thread for `work` and return its future; a pool's threads would keep the process from ending."""
+    """Run `work` in a daemon thread and return its future; the threads of a pool would keep the process from ending."""
     future: Future[R] = Future()
 
     def run() -> None:

@@ -1,4 +1,4 @@
-"""Decode picture files to grey arrays: the only place that knows picture formats but PNG as it is written.
+"""Decoding of picture files (PNG, JPEG, WebP, BMP) to grey arrays.
 
 bytes --decode--> grey picture --preparation.prepare--> digit --> the encoder
 the generator --> digits --sheets.contact_sheet--> one picture --png.encode_png--> bytes
@@ -39,7 +39,7 @@ _NOT_PLAIN = frozenset({"exif", "xmp", "XML:com.adobe.xmp", "Raw profile type ex
 
 
 class TooManyPieces(Exception):
-    """The file was read more often than is allowed."""
+    """The parser has read the file more often than is allowed."""
 
     def __str__(self) -> str:
         return "it is in far more pieces than a picture needs"
@@ -48,12 +48,12 @@ class TooManyPieces(Exception):
 class ReadLimitedFile(io.BytesIO):
     """A file in memory that can be read at most `reads` times.
 
-    Picture files are lists of pieces, and their parsers spend microseconds of Python on each however small it is:
-    sixteen megabytes of empty pieces would keep a thread, and the interpreter's lock, for many seconds. A count of
-    reads bounds pieces of every kind, in every format.
+    Picture files consist of chunks. Their parsers spend microseconds of Python on each, however small it is, so sixteen
+    megabytes of empty chunks would keep a thread, and the interpreter's lock, for many seconds. A limit on reads bounds
+    the chunks of every format.
 
     Raises:
-        TooManyPieces: by `read`, when they are used up.
+        TooManyPieces: by `read`, once the limit is reached.
     """
 
     def __init__(self, data: bytes, reads: int) -> None:
@@ -69,10 +69,10 @@ class ReadLimitedFile(io.BytesIO):
 
 
 def from_base64(text: str) -> bytes:
-    """Decode a file that came as text: base64, or a data: URL.
+    """Decode a file given as text: base64, or a data: URL.
 
     Raises:
-        InvalidImage: it is not base64.
+        InvalidImage: the text is not base64.
     """
     head, comma, tail = text.partition(",")
     encoded = tail if comma and head.startswith("data:") else text
@@ -83,24 +83,24 @@ def from_base64(text: str) -> bytes:
 
 
 def ignore_warnings() -> None:
-    """Let Pillow be silent about what is odd in a file: a refusal says what matters.
+    """Silence Pillow's warnings about files; relevant problems are raised as errors.
 
-    Its warnings have numbers in them that the sender of a file chooses. Python prints each of them, and remembers each
-    for as long as the process lives, so as to print it once.
+    Their texts contain numbers that the sender of a file chooses. Python would print each distinct text once, and
+    remember it until the process ends.
     """
     warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 def open_picture(data: bytes, max_pixels: int) -> Image.Image:
-    """Read a picture's header, not its pixels.
+    """Open a picture: parse its header, but do not decode its pixels.
 
     Args:
-        data: a PNG, JPEG, WebP or BMP file, told by its content.
-        max_pixels: the most pixels that will be decoded.
+        data: a PNG, JPEG, WebP or BMP file; the format is detected from its content.
+        max_pixels: maximum number of pixels to decode.
 
     Raises:
-        InvalidImage: not one of the formats, or several frames.
-        ImageTooLarge: more than `max_pixels`, as the header has it.
+        InvalidImage: the file is empty, damaged, animated, of another format, or a JPEG of too many scans.
+        ImageTooLarge: the header announces more than `max_pixels`.
     """
     if not data:
         raise InvalidImage("The picture is empty: it has no bytes. Send a PNG, JPEG, WebP or BMP file.")
@@ -128,12 +128,11 @@ def open_picture(data: bytes, max_pixels: int) -> Image.Image:
 
 
 def decode(picture: Image.Image) -> FloatArray:
-    """Return the pixels of an opened picture as grey in [0, 1], float32 (height, width).
+    """Return the pixels of an opened picture as grey in [0, 1], float32 (height, width); close the picture.
 
-    The EXIF orientation is applied, 16-bit grey scaled (not clipped), colour reduced to luminance (ITU-R 601),
-    and transparency laid on white if the ink is dark, on black if it is light. Pictures larger than
-    `WORKING_SIDE` or `WORKING_PIXELS` come back reduced by a whole factor. An 8-bit grey picture comes back as its
-    bytes / 255. The picture is closed.
+    The EXIF orientation is applied. 16-bit grey is scaled, not clipped. Colour is reduced to luminance (ITU-R 601).
+    Transparency is composed on white if the ink is dark, on black if it is light. Pictures larger than `WORKING_SIDE`
+    or `WORKING_PIXELS` are reduced by an integer factor. An 8-bit grey picture gives its levels / 255.
 
     Raises:
         InvalidImage: the file is truncated or damaged.
@@ -153,9 +152,9 @@ def decode(picture: Image.Image) -> FloatArray:
 
 
 def decode_grey(picture: Image.Image) -> ByteArray | None:
-    """Return the grey levels, uint8 (height, width), of an opened PNG of 8-bit grey alone; None for any other.
+    """Return the grey levels, uint8 (height, width), of an opened PNG of plain 8-bit grey; None for any other picture.
 
-    What `decode` gives for such a picture is this / 255.
+    For such a picture `decode` returns these levels / 255.
 
     Raises:
         InvalidImage: the file is truncated or damaged.
@@ -179,12 +178,12 @@ def _allow_data(picture: Image.Image) -> None:
 
 
 def _is_plain(picture: Image.Image) -> bool:
-    """Whether a loaded picture is a PNG without what may turn it or make it transparent."""
+    """Return whether a loaded picture is a PNG without orientation and transparency."""
     return picture.format == "PNG" and picture.info.keys().isdisjoint(_NOT_PLAIN)
 
 
 def _grey(picture: Image.Image) -> Image.Image:
-    """One channel: mode L with 0 .. 255, or mode F with the same range where 8 bits do not hold it."""
+    """Convert to one channel: mode L, or mode F in the same range 0 .. 255 for levels that 8 bits do not represent."""
     if picture.mode == "L" and "transparency" not in picture.info:
         return picture
     # What takes floats is reduced first: they are sixteen times the memory of a byte, with their intermediates.
@@ -197,7 +196,7 @@ def _grey(picture: Image.Image) -> Image.Image:
 
 
 def _flatten(picture: Image.Image) -> Image.Image:
-    """Compose an RGBA picture with the background that its ink needs: white under dark ink, black under light ink."""
+    """Compose an RGBA picture with a contrasting background: white under dark ink, black under light ink."""
     alpha = np.asarray(picture.getchannel("A"), np.float32) / 255
     grey = np.asarray(picture.convert("RGB").convert("L"), np.float32)
     ink = float((grey * alpha).sum() / max(float(alpha.sum()), 1e-6))

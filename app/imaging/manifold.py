@@ -1,4 +1,4 @@
-"""The notebook's figure: a square of the latent plane, even in probability, and the digits it generates."""
+"""The notebook's figure: a square of the latent plane, evenly spaced in probability, and its decoded digits."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from app.imaging.types import FloatArray
 
 
 def grid(n: int, low: float, high: float) -> FloatArray:
-    """N quantiles of N(0, 1), evenly spaced in probability from `low` to `high`; float32 (n,).
+    """Compute n quantiles of N(0, 1), evenly spaced in probability from `low` to `high`; float32 (n,).
 
-    `scipy.special.ndtri` is what `scipy.stats.norm.ppf` computes; importing scipy.stats for it would take the
-    service a second and 60 MB.
+    `scipy.special.ndtri` gives the values of `scipy.stats.norm.ppf`; importing scipy.stats would take a second and
+    60 MB.
     """
     from scipy.special import ndtri
 
@@ -19,9 +19,9 @@ def grid(n: int, low: float, high: float) -> FloatArray:
 
 
 def latents(quantiles: FloatArray, latent_dim: int, dims: tuple[int, int] = (0, 1)) -> FloatArray:
-    """Return the z of every tile, row by row from the top left; float32 (n * n, latent_dim).
+    """Return the latent vector of every tile, row by row from the top left; float32 (n * n, latent_dim).
 
-    The tile at row i and column j has quantiles[j] along dims[0] and quantiles[i] along dims[1], zero elsewhere.
+    The tile at row i and column j has quantiles[j] along dims[0], quantiles[i] along dims[1], and zero elsewhere.
     """
     n = len(quantiles)
     z = np.zeros((n, n, latent_dim), np.float32)

@@ -1,4 +1,4 @@
-"""A grey picture of a digit to the digit the encoder knows: what was done to NIST's scans to make MNIST.
+"""Preprocessing of a grey picture to an input of the encoder, as NIST's scans were preprocessed for MNIST.
 
 decode --> prepare: polarity -> paper subtracted -> digit cut out -> 20 x 20 box -> centre of mass at the centre
 
@@ -35,19 +35,19 @@ MIN_CONTRAST = 0.06  # of white: below it there is only paper and noise
 
 
 def prepare(grey: FloatArray, shape: tuple[int, int], invert: Invert = "auto", fit: Fit = "auto") -> FloatArray:
-    """Make a digit for the encoder out of any grey picture.
+    """Preprocess a grey picture to an input of the encoder.
 
     Args:
         grey: float32 (h, w) in [0, 1], any size, dark on light or light on dark.
         shape: the encoder's image shape, for instance (28, 28).
-        invert: "auto" turns dark-on-light round, judged against the border; "true" always; "false" never.
-        fit: "auto" cuts out the digit and centres it unless `grey` has `shape` already; "none" only scales.
+        invert: "auto" inverts a dark-on-light picture, as judged by its border; "true" always; "false" never.
+        fit: "auto" crops and centres the digit unless `grey` has `shape` already; "none" only scales the picture.
 
     Returns:
         float32 of `shape` in [0, 1], light strokes on dark. A light-on-dark picture of `shape` is unchanged.
 
     Raises:
-        InvalidImage: there is nothing to cut out: the picture is one even tone.
+        InvalidImage: no digit was found: the picture is one even tone.
     """
     if invert == "true" or (invert == "auto" and _is_dark_on_light(grey)):
         grey = 1 - grey
@@ -59,7 +59,7 @@ def prepare(grey: FloatArray, shape: tuple[int, int], invert: Invert = "auto", f
 
 
 def is_inverted(levels: ByteArray, invert: Invert) -> bool:
-    """Whether a picture of the model's size, uint8 (h, w), is to be turned to light on dark; what `prepare` decides."""
+    """Return whether `prepare` would invert a picture of the model's size, uint8 (h, w)."""
     if invert != "auto":
         return invert == "true"
     border = levels[_border_places(levels.shape)]
@@ -69,7 +69,7 @@ def is_inverted(levels: ByteArray, invert: Invert) -> bool:
 
 
 def _border(grey: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Rows, columns and values of the pixels along the edge, about a fiftieth of the side deep."""
+    """Return rows, columns and values of the pixels in the border, about a fiftieth of the shorter side wide."""
     rows, columns = _border_places(grey.shape)
     return rows.astype(np.float32), columns.astype(np.float32), grey[rows, columns]
 
@@ -84,7 +84,7 @@ def _border_places(shape: tuple[int, int]) -> tuple[npt.NDArray[Any], npt.NDArra
 
 
 def _is_dark_on_light(grey: FloatArray) -> bool:
-    """Whether the picture departs from its border more towards black than towards white."""
+    """Return whether the picture departs from its border more towards black than towards white."""
     values = np.sort(grey[_border_places(grey.shape)])
     paper = float(values[(len(values) - 1) // 2] + values[len(values) // 2]) / 2  # the median
     smooth = _scaled_to(grey, 64) if min(grey.shape) > 128 else grey  # noise must not decide
@@ -95,7 +95,11 @@ def _is_dark_on_light(grey: FloatArray) -> bool:
 
 
 def _ink(grey: FloatArray) -> tuple[FloatArray, float]:
-    """Share of ink, float32 (h, w) in [0, 1], and its noise: the paper, which may be lit unevenly, is subtracted."""
+    """Subtract the paper, which may be lit unevenly; return the share of ink, float32 (h, w) in [0, 1], and its noise.
+
+    Raises:
+        InvalidImage: the picture is one even tone.
+    """
     rows, columns, values = _border(grey)
     plane = np.stack([np.ones_like(rows), rows, columns], 1)  # (border, 3)
     # The digit may touch the border: the plane is fitted twice, the second time without what stands out.
@@ -117,14 +121,14 @@ def _ink(grey: FloatArray) -> tuple[FloatArray, float]:
 
 @dataclass(frozen=True)
 class _Crop:
-    """A digit without what lies around it, and the box it fills."""
+    """A digit without its surroundings, and its bounding box."""
 
     ink: FloatArray  # float32 (h, w), 0 away from the digit
     box: tuple[float, float, float, float]  # top, left, bottom, right, in pixels of `ink`
 
     @property
     def pixel(self) -> float:
-        """How many of these pixels make one of MNIST's."""
+        """Pixels of this crop per pixel of MNIST."""
         top, left, bottom, right = self.box
         return max(bottom - top, right - left) / MNIST_BOX
 
@@ -135,7 +139,7 @@ class _Crop:
 
 
 def _cut_out(ink: FloatArray, noise: float) -> _Crop:
-    """Cut out the digit without specks of dirt; its box is at the edge of a sharp original."""
+    """Cut out the digit without specks of dirt. Its box is that of a sharp original."""
     from scipy import ndimage
 
     digit = _without_specks(ink)
@@ -160,13 +164,13 @@ def _without_specks(ink: FloatArray) -> BoolArray:
 
 
 def _spans(mask: BoolArray) -> tuple[int, int, int, int]:
-    """Top, left, height and width of what is marked."""
+    """Return top, left, height and width of the bounding box of the marked pixels."""
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     return int(rows[0]), int(columns[0]), int(rows[-1] - rows[0]) + 1, int(columns[-1] - columns[0]) + 1
 
 
 def _blur(ink: FloatArray, pixel: float) -> float:
-    """How soft the digit's edges are, 0 .. 1: from a pen's sharp edge to one that takes a whole pixel of MNIST's."""
+    """Estimate the blur of the digit's edges, 0 .. 1; at 1 an edge spans a pixel of MNIST or more."""
     if min(ink.shape) < 2:
         return 0.0
     down, right = np.gradient(ink)
@@ -177,7 +181,7 @@ def _blur(ink: FloatArray, pixel: float) -> float:
 
 
 def _scaled(digit: _Crop, shape: tuple[int, int]) -> FloatArray:
-    """Scale the digit so that its longer side is as long as MNIST's box in this field."""
+    """Scale the digit so that its longer side is 20/28 of the field's shorter side, as in MNIST."""
     top, left, bottom, right = digit.box
     factor = round(min(shape) * BOX_SHARE) / max(bottom - top, right - left)
     height, width = (max(1, round(side * factor)) for side in (bottom - top, right - left))
@@ -197,7 +201,7 @@ def _scaled_to(grey: FloatArray, side: int) -> FloatArray:
 
 
 def _centred(digit: FloatArray, shape: tuple[int, int]) -> FloatArray:
-    """Place the digit in an empty field, its centre of mass at the field's centre as far as it fits."""
+    """Place the digit in an empty field, with its centre of mass as near to the field's centre as it fits."""
     mass = digit.sum()
     centre_y = float((digit.sum(1) * np.arange(digit.shape[0])).sum() / mass)
     centre_x = float((digit.sum(0) * np.arange(digit.shape[1])).sum() / mass)
@@ -214,7 +218,7 @@ def _place(centre: float, length: int, field: int) -> int:
 
 
 def _letterbox(grey: FloatArray, shape: tuple[int, int]) -> FloatArray:
-    """Scale the whole picture into the field, keep its aspect, and leave the rest dark."""
+    """Scale the whole picture into the field, keeping its aspect ratio; the rest stays black."""
     factor = min(shape[0] / grey.shape[0], shape[1] / grey.shape[1])
     height = min(shape[0], max(1, round(grey.shape[0] * factor)))
     width = min(shape[1], max(1, round(grey.shape[1] * factor)))

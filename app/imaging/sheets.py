@@ -1,4 +1,4 @@
-"""Digits side by side in one picture, enlarged."""
+"""Digits side by side in one picture, and upscaling of it."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from app.imaging.types import ByteArray, FloatArray
 
 
 def contact_sheet(digits: ByteArray, columns: int | None = None) -> ByteArray:
-    """Digits side by side, row by row, without gaps.
+    """Arrange digits side by side, row by row, without gaps.
 
     Args:
         digits: uint8 (n, h, w), n >= 1.
-        columns: digits in a row, 1 .. n; by default the sheet is as square as n allows.
+        columns: digits per row, 1 .. n; by default the sheet is as square as n allows.
 
     Returns:
-        uint8 (rows * h, columns * w); places left over in the last row are black.
+        uint8 (rows * h, columns * w); the unused places of the last row are black.
     """
     n, height, width = digits.shape
     columns = columns or math.ceil(math.sqrt(n))
@@ -30,7 +30,7 @@ def contact_sheet(digits: ByteArray, columns: int | None = None) -> ByteArray:
 
 
 def enlarge(picture: ByteArray, scale: int, max_pixels: int) -> ByteArray:
-    """Each pixel as a square of scale x scale pixels.
+    """Upscale a picture: repeat each pixel as a square of scale x scale pixels.
 
     Raises:
         InvalidParameter: the result would have more than `max_pixels`.
@@ -45,5 +45,5 @@ def enlarge(picture: ByteArray, scale: int, max_pixels: int) -> ByteArray:
 
 
 def to_uint8(images: FloatArray) -> ByteArray:
-    """Images in [0, 1] as grey levels 0 .. 255, rounded to the nearest."""
+    """Convert images in [0, 1] to grey levels 0 .. 255, rounded to the nearest."""
     return np.rint(images * 255).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""The two kinds of arrays that pictures are."""
+"""The two array types of pictures."""
 
 from __future__ import annotations
 

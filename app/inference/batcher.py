@@ -1,11 +1,11 @@
-"""Requests that arrive together share a model call. Between service, on the event loop, and the engine.
+"""Dynamic batching: concurrent requests share a model call. Stands between the service and the engine.
 
-There is no timer. A lone request runs at once; what arrives while the model is busy becomes the next batch, so
-that batches grow exactly as load does. Calls are grouped by the function called: a batch never mixes encoding
-with generating, nor two versions of the model.
+There is no timer. A lone request runs at once; requests that arrive while the model is busy form the next batch, so
+batches grow with the load. Requests are grouped by the function to call: a batch never mixes encoding with
+generating, nor two versions of the model.
 
-A batch runs in a thread of its own, unless it is so small that handing it over would take longer than running it:
-then it runs on the event loop, after what arrived in the same turn of the loop has joined it.
+A batch runs in the batcher's thread, unless it is so small that handing it over would take longer than running it.
+Then it runs on the event loop, once all requests of the same iteration of the loop are queued.
 """
 
 from __future__ import annotations
@@ -35,23 +35,23 @@ STOPPING = "The service is stopping. Send the request to another instance, or ag
 
 
 class BatchObserver(Protocol):
-    """What a batcher tells about its work."""
+    """The events that a batcher reports, for metrics."""
 
     def queued(self, rows: int) -> None:
-        """So many rows wait now."""
+        """Record the number of rows that are waiting."""
 
     def batch(self, rows: int, waits_s: Sequence[float], took_s: float) -> None:
-        """Count a model call; `waits_s` has the seconds that each of its requests waited."""
+        """Count a model call: its rows, the seconds that each of its requests waited, and its own duration."""
 
     def rejected(self) -> None:
         """Count a request that was rejected because the queue is full."""
 
     def abandoned(self) -> None:
-        """Count a request that was dropped before its model call: its caller left, or its time was up."""
+        """Count a request that was dropped before its model call: its client disconnected, or its time was up."""
 
 
 class Unobserved:
-    """Takes note of nothing."""
+    """An observer that does nothing."""
 
     def queued(self, rows: int) -> None:
         """See BatchObserver."""
@@ -84,23 +84,23 @@ class _Waiting:
         self.since = since
 
     def abandoned(self, now: float) -> bool:
-        """Whether nobody waits for the answer any more."""
+        """Return whether nothing awaits the result any more; ask for a disconnect only after ASK_AFTER_S."""
         if self.answer.done():
             return True
         return self.is_disconnected is not None and now - self.since > ASK_AFTER_S and self.is_disconnected()
 
 
 class Batcher:
-    """Runs model calls one after the other, many requests to a call.
+    """Runs model calls one after the other, many requests per call.
 
-    How long a request may wait is up to its caller: one that stops waiting (cancels `submit`) costs no model call.
+    It has no timeouts: a caller that stops waiting cancels `submit`, and its request then costs no model call.
 
     Args:
-        max_batch: most rows of one call; a longer request is split.
-        max_queue: most rows that may wait.
-        inline_rows: a batch of at most so many rows runs on the event loop, a longer one in the batcher's thread.
-        observer: is told of queue and batches.
-        failed: is told of each request on which the model failed, on the event loop.
+        max_batch: maximum number of rows per call; a longer request is split.
+        max_queue: maximum number of waiting rows.
+        inline_rows: maximum number of rows of a batch that runs on the event loop; others run in the batcher's thread.
+        observer: is notified of queue and batches.
+        failed: is called with the error of each request on which the model failed, on the event loop.
     """
 
     def __init__(
@@ -127,17 +127,18 @@ class Batcher:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="inference")
 
     async def submit(self, call: ModelCall, rows: Array, is_disconnected: IsDisconnected | None = None) -> ModelOutputs:
-        """Return the call's result for these rows, whatever else is in the batch.
+        """Return the result of `call` for these rows, independently of the other rows of the batch.
 
         Args:
             call: a function of the engine; equal functions share batches.
             rows: (n, ...), n >= 1.
-            is_disconnected: tells whether the caller has hung up; asked before the model call if the request waited.
+            is_disconnected: tells whether the client has disconnected; called only if the request waited ASK_AFTER_S.
 
         Raises:
-            Overloaded: too many rows wait already.
-            Unavailable: the batcher was closed (ShuttingDown), or has given up.
+            Overloaded: too many rows are waiting already.
+            Unavailable: the batcher was closed (ShuttingDown) or aborted.
             EngineError: the model failed on these rows.
+            CallerLeft: the client disconnected before the model call.
         """
         self._admit(len(rows))
         if self.can_run_inline(len(rows)):
@@ -154,7 +155,7 @@ class Batcher:
                     part.exception()  # read, so that asyncio does not report it as overlooked
 
     def can_run_inline(self, rows: int) -> bool:
-        """Whether so many rows would run here and now, on the event loop, without waiting."""
+        """Return whether a request of so many rows would run immediately, on the event loop."""
         return (
             self._last_batch_was_single
             and not self._busy
@@ -163,7 +164,7 @@ class Batcher:
         )
 
     def _run(self, call: ModelCall, rows: Array) -> ModelOutputs:
-        """Run the call at once: a lone request is spared two turns of the event loop."""
+        """Run the call immediately, which saves a lone request two iterations of the event loop."""
         self._ran_inline_this_tick = True
         asyncio.get_running_loop().call_soon(self._end_turn)
         (outcome,), took_s = _timed(call, (rows,))
@@ -195,7 +196,7 @@ class Batcher:
         return answer
 
     def _wake(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Start a batch: at once in the thread, or on the loop when all who came in this turn have queued."""
+        """Start a batch: at once, or in the loop's next iteration if it may run inline, so that others can join."""
         if self.inline_rows:
             self._busy = True
             loop.call_soon(self._start)
@@ -220,7 +221,7 @@ class Batcher:
         running.add_done_callback(lambda done: loop.call_soon_threadsafe(self._collect, batch, waits, done))
 
     def _next_batch(self, now: float) -> list[_Waiting]:
-        """Return the oldest call and all that can join it, in order; drop callers that left."""
+        """Remove and return the oldest request and all that can join it, in order; drop abandoned ones."""
         batch: list[_Waiting] = []
         others: deque[_Waiting] = deque()
         size = 0
@@ -263,9 +264,9 @@ class Batcher:
             self._wake(asyncio.get_running_loop())
 
     async def wait_idle(self) -> None:
-        """Wait until a call that is under way in the thread has ended.
+        """Wait until the call that runs in the thread has ended.
 
-        What has been cancelled meanwhile is never called: whoever waits for this may free what it would have called.
+        Requests cancelled before that are never run, so the caller may free their model afterwards.
         """
         await asyncio.wrap_future(self._thread.submit(lambda: None))
 
@@ -274,7 +275,7 @@ class Batcher:
         return self._in_thread
 
     def abort(self, error: Unavailable) -> None:
-        """Fail whatever waits, also for the call under way, and refuse new calls: that call will not return."""
+        """Fail all waiting requests and those of the running call, which will not return; refuse new ones."""
         self._refusal, self._closed = error, True
         for waiting in (*(self._in_thread or ()), *self._queue):
             if not waiting.answer.done():
@@ -283,7 +284,7 @@ class Batcher:
         self._rows_waiting = 0
 
     async def close(self) -> None:
-        """Refuse new calls, answer what waits, and end the thread."""
+        """Refuse new requests, answer the waiting ones, and end the thread."""
         self._closed = True
         while self._busy:
             await asyncio.sleep(0.005)
@@ -291,14 +292,14 @@ class Batcher:
 
 
 def _timed(call: ModelCall, parts: Sequence[Array]) -> tuple[list[Outcome], float]:
-    """Return the outcomes, and the seconds they took."""
+    """Return the outcomes of `_infer`, and the seconds it took."""
     started = time.perf_counter()
     outcomes = _infer(call, parts)
     return outcomes, time.perf_counter() - started
 
 
 def _infer(call: ModelCall, parts: Sequence[Array]) -> list[Outcome]:
-    """One outcome per part. If the whole batch fails, each part is tried alone: only the guilty one pays."""
+    """Return one outcome per part. If the batch fails, run each part alone, so that only faulty ones fail."""
     try:
         return list(_call(call, parts))
     except Exception as exc:

@@ -1,6 +1,6 @@
-"""Threads for what would hold up the event loop: pictures to read or to draw, long answers to write.
+"""Threads for work that would block the event loop: decoding and drawing pictures, serializing long responses.
 
-service and sources --run--> BoundedExecutor. The model has a thread of its own, in batcher.py.
+service and inputs --run--> BoundedExecutor. The model has a thread of its own, in batcher.py.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ MAX_WAITING = 128  # at ten milliseconds each, the last one waits less than a se
 
 
 class BoundedExecutor:
-    """A bounded queue before a few threads. Use it on one event loop."""
+    """Two threads behind a bounded queue. Must be used on one event loop."""
 
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="pictures")
@@ -29,7 +29,7 @@ class BoundedExecutor:
         """Call `work` in a thread and return its result.
 
         Raises:
-            Overloaded: too much waits already.
+            Overloaded: MAX_WAITING calls run or wait already.
         """
         if self._under_way >= MAX_WAITING:
             raise Overloaded("Too many pictures wait to be read or drawn. Try again in a second.")
@@ -40,5 +40,5 @@ class BoundedExecutor:
             self._under_way -= 1
 
     def close(self) -> None:
-        """Finish what is under way, and end the threads."""
+        """Finish the running and waiting calls, and end the threads."""
         self._threads.shutdown()

@@ -1,10 +1,10 @@
-"""Whether the model can still be called, and what follows when it cannot.
+"""Detection of a model that fails on every call, and of its recovery.
 
-batching --failed--> Health --probe--> the model; routes/operations asks `trouble`
+batcher --failed--> Health --probe--> the model; Service.check_ready reads `trouble`
 
-A call that fails proves nothing: its input may be at fault. So a failure only asks for a probe, a call on a row that
-nobody sent, and the probe decides. A lost GPU, a session that was aborted and memory that ran out all look the same
-from here: the probe fails too, and goes on failing. As long as no call fails, nothing here runs.
+A failed call proves nothing: its input may be at fault. It only triggers a probe, a call on a row that no client sent.
+After the loss of a GPU, an aborted session or exhausted memory the probe fails too, every time. As long as no call
+fails, nothing here runs.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ log = logging.getLogger(__name__)
 
 
 class Health:
-    """Judges the model by probes, from its first failure until one succeeds. Use it on one event loop.
+    """Probes the model from its first failure until a probe succeeds. Must be used on one event loop.
 
     Args:
         probe: calls the model; raises EngineError if that fails.
-        recovery_s: how long, in seconds, probes may fail before the model is given up.
-        exit_process: called once, with a sentence that says why.
+        recovery_s: the time in seconds for which probes may fail before the process is ended.
+        exit_process: called once, with the reason as a sentence.
     """
 
     def __init__(
@@ -43,16 +43,16 @@ class Health:
         self._rest_until = 0.0
 
     def failed(self, error: DigitVaeError) -> None:
-        """Note a failed call. Many failures cost one probe a second, so that bad input cannot keep the model busy."""
+        """Record a failed call. At most one probe a second follows, so that bad input cannot keep the model busy."""
         if self._probing is None and time.monotonic() >= self._rest_until:
             self._probing = asyncio.get_running_loop().create_task(self._judge())
 
     def on_model_hang(self) -> None:
-        """Note that a model call does not return."""
+        """Record that a model call does not return."""
         self.trouble = HANGING
 
     def close(self) -> None:
-        """Probe no more."""
+        """Stop probing."""
         if self._probing is not None:
             self._probing.cancel()
 

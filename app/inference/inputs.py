@@ -1,7 +1,7 @@
-"""From what callers send to what the encoder takes: picture files and arrays to batches.
+"""Conversion of a request's picture files and arrays to batches for the encoder.
 
-service -> ImageLoader -> images (files to pixels), preparation (pictures to digits). What takes more than a moment is
-done in a thread.
+service -> ImageLoader -> decode (files to pixels), preparation (pictures to digits). Work of more than a few
+milliseconds runs in a thread.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ QUICK_FILES = 4
 
 
 class ImageLoader:
-    """Reads the inputs of a request, within the bounds that the settings set."""
+    """Loads the images of a request, within the limits of the settings."""
 
     def __init__(self, settings: Settings, executor: BoundedExecutor) -> None:
         self._settings = settings
         self._executor = executor
 
     def levels(self, engine: Engine, image: ImageInput, invert: Invert) -> ByteArray | None:
-        """Return a picture that needs no preparation but inversion as grey levels (1, h, w); None for any other.
+        """Return the grey levels, uint8 (1, h, w), of a picture that needs at most inversion; None for any other.
 
         Raises:
-            InvalidImage, ImageTooLarge: it is none, or none that is read.
+            InvalidImage, ImageTooLarge: the picture cannot be read, or is too large.
         """
         if not isinstance(image, bytes) or len(image) > QUICK_BYTES:
             return None
@@ -53,10 +53,11 @@ class ImageLoader:
         return turned[np.newaxis]
 
     async def batch(self, shape: tuple[int, int], inputs: Sequence[ImageInput], invert: Invert, fit: Fit) -> FloatArray:
-        """All inputs as one batch (n, h, w) of images of this shape (h, w), in [0, 1].
+        """Convert all inputs to one batch of images, float32 (n, h, w) in [0, 1], where `shape` is (h, w).
 
         Raises:
-            InvalidImage, ImageTooLarge: of the first image that cannot be used, or of all together.
+            InvalidImage: an input is not an image, has another shape or shows no digit, or there are too many images.
+            ImageTooLarge: a picture has too many pixels, or all pictures together have.
             Overloaded: see BoundedExecutor.run.
         """
 
@@ -80,7 +81,7 @@ class ImageLoader:
     def _opened(
         self, shape: tuple[int, int], inputs: Sequence[ImageInput], invert: Invert
     ) -> list[Image.Image | FloatArray]:
-        """Picture files with their headers read, and arrays as they are."""
+        """Open picture files, parsing their headers only; check arrays, and invert them if `invert` is "true"."""
         left = self._settings.max_request_pixels
         opened: list[Image.Image | FloatArray] = []
         for image in inputs:

@@ -1,8 +1,7 @@
-"""Orders the steps of encoding, generating, reconstructing and the manifold.
+"""Orchestrates encoding, generation, reconstruction and the manifold.
 
-routes -> Service -> inputs (what is sent), batching (the model), images (what is drawn) -> results for routes.
-Knows the engine's interface, not the engine, and nothing of HTTP. Which version a request uses is its caller's to
-say: the one that the request began on.
+routes -> Service -> inputs (images to batches), batcher (the model), imaging (drawing) -> results for routes.
+Depends on the engine's interface only, and not on HTTP. The caller passes the version that its request began on.
 """
 
 from __future__ import annotations
@@ -43,14 +42,14 @@ NUMBER_BYTES = 22  # of a float32 in JSON with all its digits
 
 
 class Service:
-    """The ways to use a model, and the version that new requests get. Any method may be called by many at once.
+    """The operations on a model, and the version that new requests get. Its methods may be called concurrently.
 
     Args:
-        model: what is served until `swap_model` names another.
-        settings: what may be asked of it.
-        exit_process: ends the process, for the reason it is called with, once the model has failed for too long.
-        observer: is told of queue and batches.
-        new_batcher: is called as Batcher.
+        model: the version to serve, until `swap_model` replaces it.
+        settings: the limits of requests.
+        exit_process: ends the process, with the reason as its argument, once the model has failed for too long.
+        observer: is notified of queue and batches.
+        new_batcher: is called with the arguments of Batcher.
     """
 
     def __init__(
@@ -76,13 +75,13 @@ class Service:
         self._loader = ImageLoader(settings, self._executor)
 
     def swap_model(self, model: LoadedModel) -> LoadedModel:
-        """Give new requests this version from now on; returns the one they got before, which some still use."""
+        """Use this version for new requests. Return the previous one, which running requests may still use."""
         before, self.model = self.model, model
         self._batcher.inline_rows = self._inline_rows(model)
         return before
 
     async def wait_idle(self) -> None:
-        """Wait until the model call that is under way has ended, if it is one for callers that left."""
+        """Wait until the model call that runs in the batcher's thread has ended; see Batcher.wait_idle."""
         await self._batcher.wait_idle()
 
     async def encode(
@@ -96,14 +95,14 @@ class Service:
         """Compute the posterior of every image, in order.
 
         Args:
-            model: the version that the request began on; so below.
+            model: the version that the request began on; the same for the methods below.
             inputs: picture files, or images (n, h, w).
             invert: see preparation.prepare.
-            fit: the same.
-            is_disconnected: tells whether the caller has hung up; see Batcher.submit.
+            fit: see preparation.prepare.
+            is_disconnected: tells whether the client has disconnected; see Batcher.submit.
 
         Raises:
-            InvalidImage, ImageTooLarge: of the first source that cannot be used.
+            InvalidImage, ImageTooLarge: see ImageLoader.batch.
             Unavailable, EngineError: see Batcher.submit.
         """
         if len(inputs) == 1 and (levels := self._loader.levels(model.engine, inputs[0], invert)) is not None:
@@ -114,14 +113,14 @@ class Service:
     async def generate(
         self, model: LoadedModel, z: FloatArray, is_disconnected: IsDisconnected | None = None
     ) -> ByteArray:
-        """Grey levels (n, h, w) for latent vectors (n, d)."""
+        """Decode latent vectors (n, d) to grey levels, uint8 (n, h, w)."""
         (levels,) = await self._batcher.submit(model.engine.generate_uint8, self._checked(model, z), is_disconnected)
         return levels
 
     async def generate_unrounded(
         self, model: LoadedModel, z: FloatArray, is_disconnected: IsDisconnected | None = None
     ) -> FloatArray:
-        """Images (n, h, w) in [0, 1] for latent vectors (n, d): what `generate` rounds to grey levels."""
+        """Decode latent vectors (n, d) to images, float32 (n, h, w) in [0, 1]; `generate` rounds these."""
         (generated,) = await self._batcher.submit(model.engine.generate, self._checked(model, z), is_disconnected)
         return generated
 
@@ -133,7 +132,7 @@ class Service:
         fit: Fit,
         is_disconnected: IsDisconnected | None = None,
     ) -> Reconstruction:
-        """Every image through encoder and generator, and its loss at z_mean."""
+        """Encode every image and decode its z_mean; return the reconstructions with their loss."""
         seen = await self._loader.batch(model.engine.image_shape, inputs, invert, fit)
         posterior = await self._posterior(model, seen, is_disconnected)
         (again,) = await self._batcher.submit(model.engine.generate, posterior.z_mean, is_disconnected)
@@ -144,7 +143,7 @@ class Service:
     ) -> bytes:
         """Draw the notebook's figure between two quantiles, as a PNG of n * h * scale pixels a side.
 
-        It is drawn once, also for those who ask while it is being drawn: after a change of version all do.
+        Concurrent calls with the same arguments share one drawing, which is cached afterwards.
         """
         self._check_manifold(model, n, scale, dims)
         key = (n, scale, span, dims)
@@ -165,7 +164,11 @@ class Service:
             return await self._executor.run(lambda: self.picture(digits, n, scale))
 
     def picture(self, digits: ByteArray, columns: int | None, scale: int) -> bytes:
-        """Draw a contact sheet of digits (n, h, w) as a PNG."""
+        """Draw a contact sheet of digits, uint8 (n, h, w), upscaled, as a PNG.
+
+        Raises:
+            InvalidParameter: `columns`, `scale` or the resulting picture is too large.
+        """
         if scale > self.settings.max_scale:
             raise InvalidParameter(f"scale is {scale}; at most {self.settings.max_scale} is drawn.")
         if columns is not None and columns > len(digits):
@@ -176,7 +179,7 @@ class Service:
         return encode_png(enlarge(sheet, scale, self.settings.max_picture_pixels))
 
     async def render_png(self, digits: ByteArray, columns: int | None, scale: int) -> bytes:
-        """As `picture`, in a thread once it is more than a moment's work."""
+        """Draw as `picture` does, in a worker thread unless the picture has the size of at most four digits."""
         if len(digits) * scale * scale <= 4:
             return self.picture(digits, columns, scale)
         return await self._executor.run(lambda: self.picture(digits, columns, scale))
@@ -185,8 +188,8 @@ class Service:
         """Serialize arrays with `write`, in a worker thread above QUICK_NUMBERS numbers.
 
         Raises:
-            AnswerTooLarge: it would be more than is sent.
-            Overloaded: too much is drawn or written already.
+            AnswerTooLarge: the response would be larger than `max_response_bytes`.
+            Overloaded: see BoundedExecutor.run.
         """
         size, most = sum(array.size for array in arrays), self.settings.max_response_bytes
         if size * NUMBER_BYTES > most:
@@ -196,7 +199,7 @@ class Service:
         return await self._executor.run(write)
 
     def check_ready(self) -> None:
-        """Return if new callers are welcome.
+        """Return if the service can accept new requests.
 
         Raises:
             ShuttingDown: the service was told to stop.
@@ -208,11 +211,11 @@ class Service:
             raise ModelFailing(self.health.trouble)
 
     async def probe(self) -> None:
-        """Call the model in every way that requests do, on one row of nothing.
+        """Call the model in the ways that requests do, on one row of zeros, and check the outputs.
 
         Raises:
-            EngineError: it fails.
-            Unavailable: there is no room for the calls.
+            EngineError: a call fails, or an output is wrong.
+            Unavailable: the queue is full, or the batcher is closed.
         """
         with self.model as model:  # as a request: it is not freed meanwhile
             engine = model.engine
@@ -223,7 +226,7 @@ class Service:
         check_outputs(engine, 1, posterior, images, digits)
 
     def can_run_inline(self) -> bool:
-        """Whether a single row would be answered here and now."""
+        """Return whether a single row would be computed immediately, on the event loop."""
         return self._batcher.can_run_inline(1)
 
     def running_batch(self) -> object | None:
@@ -231,12 +234,12 @@ class Service:
         return self._batcher.running_batch()
 
     def on_model_hang(self) -> None:
-        """Fail the requests that wait for a model call that will not return, and report not ready."""
+        """Fail the requests that wait for a model call that does not return, and report not ready."""
         self.health.on_model_hang()
         self._batcher.abort(ModelFailing(HANGING))
 
     async def close(self) -> None:
-        """Answer what waits, then free the model."""
+        """Answer the waiting requests, then free the model."""
         self.health.close()
         await self._batcher.close()
         self._executor.close()
@@ -269,7 +272,7 @@ class Service:
 
 
 def _drawn(model: LoadedModel, key: tuple[object, ...], drawing: asyncio.Task[bytes]) -> None:
-    """Keep what was drawn, unless it failed, or is so large that others would have to go for it."""
+    """Cache a drawing, unless it failed, or is larger than an eighth of the cache and would evict too many others."""
     del model.drawing[key]
     if not drawing.cancelled() and drawing.exception() is None and len(drawing.result()) <= MANIFOLD_CACHE_BYTES // 8:
         model.manifolds[key] = drawing.result()

@@ -1,7 +1,7 @@
-"""The explorer: GET / and the files it is made of.
+"""The explorer: GET / and its static files.
 
-The page is plain HTML, CSS and modules, served as they lie in static/. What it shows it asks of the other routes,
-as anybody could; only the test set's points are told for it alone.
+The page is plain HTML, CSS and modules, served unchanged from static/. Its scripts call the public routes; only the
+test set's latent points have a route of their own.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ router = APIRouter(include_in_schema=False)
 
 
 class Asset(NamedTuple):
-    """A file as it is sent."""
+    """A file with its media type and ETag."""
 
     content: bytes
     media_type: str
@@ -75,7 +75,7 @@ async def points(request: Request) -> Response:
 @router.head("/explorer/{name}")
 @router.get("/explorer/{name}")
 async def asset(request: Request, name: str) -> Response:
-    """One of the files that the page names."""
+    """Return a static file of the page."""
     if name not in assets():
         raise NotFound(f"The explorer has no file {name[:100]!r}. Its page is at /.")
     return _answer(request, assets()[name])
@@ -83,7 +83,7 @@ async def asset(request: Request, name: str) -> Response:
 
 @cache
 def assets() -> dict[str, Asset]:
-    """All files of the page by name, read once: an address never becomes a path."""
+    """Return all static files by name, read once, so that a request's path is never used as a file's path."""
     return {
         path.name: _asset(path.read_bytes(), MEDIA_TYPES[path.suffix])
         for path in FOLDER.iterdir()
@@ -92,7 +92,7 @@ def assets() -> dict[str, Asset]:
 
 
 def open_paths() -> list[str]:
-    """Return the addresses of the page and its files, which are the same for everybody; the points are the model's."""
+    """Return the paths of the page and its static files, which need no key; the latent points do need one."""
     return ["/", *(f"/explorer/{name}" for name in assets())]
 
 

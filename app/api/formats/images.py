@@ -23,10 +23,11 @@ IMAGE_TYPES = (*MEDIA_TYPES, MULTIPART, JSON, npy.MEDIA_TYPE)
 
 
 async def read_images(request: Request, max_images: int) -> list[ImageInput]:
-    """Read the images of a body of any type that encoding takes, in order.
+    """Read the images of a body, in order, from any media type in IMAGE_TYPES.
 
     Raises:
-        UnsupportedMediaType, EmptyBody, MalformedBody, InvalidImage, InvalidParameter: each with its sentence.
+        UnsupportedMediaType, EmptyBody, MalformedBody, InvalidImage, InvalidParameter: with the reason as its detail.
+        JsonTooLarge: the JSON has too many values.
     """
     kind = content_type(request)
     if kind not in IMAGE_TYPES:
@@ -50,10 +51,10 @@ def images_from_npy(body: bytes) -> FloatArray:
 
 
 def images_from_array(array: npt.NDArray[Any]) -> FloatArray:
-    """Any array as images in [0, 1], float32 (n, h, w); see `images_from_npy`.
+    """Convert an array, (n, h, w) or (h, w), to images in [0, 1], float32 (n, h, w); see `images_from_npy`.
 
     Raises:
-        InvalidImage: it has another shape or type, or a number is out of range.
+        InvalidImage: the array has another shape or type, or a number is out of range.
     """
     if array.ndim == 2:
         array = array[np.newaxis]

@@ -19,10 +19,11 @@ LATENT_TYPES = (JSON, npy.MEDIA_TYPE)
 
 
 async def read_latents(request: Request, latent_dim: int, max_rows: int) -> FloatArray:
-    """Read the latent vectors of a body, or sample as many from the prior as it asks for; float32 (n, d).
+    """Read the latent vectors of a body, or draw as many samples from the prior as it asks for; float32 (n, d).
 
     Raises:
-        UnsupportedMediaType, EmptyBody, MalformedBody, InvalidLatent, InvalidParameter: each with its sentence.
+        UnsupportedMediaType, EmptyBody, MalformedBody, InvalidLatent, InvalidParameter: with the reason as its detail.
+        JsonTooLarge: the JSON has too many values.
     """
     kind = content_type(request)
     if kind not in LATENT_TYPES:
@@ -33,10 +34,10 @@ async def read_latents(request: Request, latent_dim: int, max_rows: int) -> Floa
 
 
 def latents_from_json(body: bytes, latent_dim: int, max_rows: int) -> FloatArray:
-    """Read a JSON body as latent vectors, float32 (n, d).
+    """Read a JSON body as latent vectors, float32 (n, d); for `sample`, draw them from the prior.
 
     Raises:
-        MalformedBody, InvalidLatent, InvalidParameter: each with its sentence.
+        MalformedBody, InvalidLatent, InvalidParameter: with the reason as its detail.
     """
     try:
         wanted = GenerateRequest.model_validate_json(body)
@@ -50,7 +51,7 @@ def latents_from_json(body: bytes, latent_dim: int, max_rows: int) -> FloatArray
 
 
 def sample_prior(n: int, latent_dim: int, seed: int | None) -> FloatArray:
-    """N draws from the prior N(0, I), float32 (n, d); equal seeds give equal draws."""
+    """Draw n samples from the prior N(0, I), float32 (n, d); equal seeds give equal samples."""
     return np.random.default_rng(seed).standard_normal((n, latent_dim), np.float32)
 
 
@@ -71,10 +72,10 @@ def latents_from_npy(body: bytes, latent_dim: int) -> FloatArray:
 
 
 def latents_from_array(array: npt.NDArray[Any], latent_dim: int) -> FloatArray:
-    """Any array as latent vectors, float32 (n, d).
+    """Convert an array of numbers to latent vectors, float32 (n, d).
 
     Raises:
-        InvalidLatent: it is not numbers, not of the shape (n, d), or a number is out of range.
+        InvalidLatent: the array is not numeric, is not of the shape (n, d), or has a number outside [-1e6, 1e6].
     """
     if array.dtype.kind not in "fiu":
         raise InvalidLatent(f"z must be an array of numbers; got {array.dtype}.")

@@ -1,4 +1,4 @@
-"""NumPy's npy format (NEP 1), read without trust: no pickles, and no memory but what the body pays for."""
+"""NumPy's npy format (NEP 1), read from untrusted clients: no pickles, and no memory beyond the size of the body."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MEDIA_TYPE = "application/x-npy"
 
 
 def loads(data: bytes) -> npt.NDArray[Any]:
-    """Read the one array of an npy file; it is read-only and backed by `data`.
+    """Read the array of an npy file as a read-only view of `data`.
 
     Raises:
         MalformedBody: not an npy file, an array of objects, or a header that does not fit the data behind it.

@@ -1,4 +1,4 @@
-"""The encoder and the generator under their names, as both serving protocols address them.
+"""The encoder and the generator as named models, as both serving protocols address them.
 
 a path's {name} and {version} --model_of--> ProtocolModel --run--> the service
 """
@@ -27,7 +27,7 @@ IsDisconnected = Callable[[], bool]  # whether the caller has hung up
 
 @dataclass(frozen=True)
 class ProtocolModel:
-    """One of the two, in the version that is served."""
+    """The encoder or the generator, in the served version."""
 
     name: str
     version: int
@@ -37,10 +37,10 @@ class ProtocolModel:
     run: Callable[[Service, LoadedModel, Value, IsDisconnected], Awaitable[Outputs]]
 
     def input_of(self, values: Mapping[str, Value]) -> Value:
-        """Return the model's one input among the tensors that a request names.
+        """Return the model's one input from the tensors of a request, by name.
 
         Raises:
-            InvalidParameter: it is missing, or there is another one.
+            InvalidParameter: the input is missing or has another shape, or there is a tensor of another name.
         """
         if values.keys() != {self.takes}:
             got = ", ".join(map(repr, values))[:80]
@@ -48,10 +48,10 @@ class ProtocolModel:
         return self.checked(values[self.takes])
 
     def checked(self, value: Value) -> Value:
-        """Return the value if its shape is the model's.
+        """Return `value` if its shape is that of the model's input, or if it is a list of files.
 
         Raises:
-            InvalidParameter: they have not.
+            InvalidParameter: the array has another shape, or no rows.
         """
         if isinstance(value, list) or (value.shape[1:] == self.shape[1:] and len(value)):
             return value
@@ -63,7 +63,7 @@ def model_of(request: Request) -> ProtocolModel:
     """Return the model that the path names.
 
     Raises:
-        NotFound: there is none of this name, or the version is not served.
+        NotFound: there is no model of this name, or the version is not served.
     """
     name = request.path_params["name"]
     found = {model.name: model for model in models(served(request))}
@@ -77,7 +77,7 @@ def model_of(request: Request) -> ProtocolModel:
 
 
 def models(loaded: LoadedModel) -> tuple[ProtocolModel, ProtocolModel]:
-    """Both."""
+    """Return the encoder and the generator of a loaded version."""
     version, engine = loaded.version, loaded.engine
     image, z = (-1, *engine.image_shape), (-1, engine.latent_dim)
     return (
@@ -87,7 +87,7 @@ def models(loaded: LoadedModel) -> tuple[ProtocolModel, ProtocolModel]:
 
 
 async def _encode(service: Service, loaded: LoadedModel, value: Value, is_disconnected: IsDisconnected) -> Outputs:
-    """Picture files are prepared as those of /encode are."""
+    """Encode images; picture files are preprocessed as those of /encode."""
     found: list[ImageInput] = [*value] if isinstance(value, list) else [images_from_array(value)]
     posterior = await service.encode(loaded, found, "auto", "auto", is_disconnected)
     return posterior._asdict()

@@ -46,7 +46,7 @@ _BODY = {JSON: schema(oip.InferRequest, generator=_EXAMPLE), OCTETS: BINARY}
 @router.get("/v2/", include_in_schema=False)
 @router.get("/v2", summary="The server and its extensions", responses=protocol_refusals(), openapi_extra=operation())
 async def server(request: Request) -> oip.ServerMetadata:
-    """Which server this is."""
+    """Return the server's name, version and extensions."""
     return oip.ServerMetadata(name="digit-vae", version=request.app.version, extensions=EXTENSIONS)
 
 
@@ -54,7 +54,7 @@ async def server(request: Request) -> oip.ServerMetadata:
     "/v2/health/live", summary="Whether the process runs", responses=protocol_refusals(), openapi_extra=operation()
 )
 async def live() -> oip.Live:
-    """As /livez."""
+    """Report that the process is alive, as /livez does."""
     return oip.Live(live=True)
 
 
@@ -65,7 +65,7 @@ async def live() -> oip.Live:
     openapi_extra=operation(),
 )
 async def ready(request: Request) -> oip.Ready:
-    """As /readyz."""
+    """Report whether requests can be answered, as /readyz does."""
     service_of(request).check_ready()
     return oip.Ready(ready=True)
 
@@ -73,7 +73,7 @@ async def ready(request: Request) -> oip.Ready:
 @router.get(MODEL_VERSION + "/ready", summary="Whether a version can be used", **_OF_VERSION)
 @router.get(MODEL + "/ready", summary="Whether a model can be used", **_OF_MODEL)
 async def model_ready(request: Request) -> oip.ModelReady:
-    """As /readyz, for a model that exists."""
+    """Report whether a model of this name and version can be used, as /readyz does for the service."""
     model = model_of(request)
     service_of(request).check_ready()
     return oip.ModelReady(name=model.name, ready=True)
@@ -82,7 +82,7 @@ async def model_ready(request: Request) -> oip.ModelReady:
 @router.get(MODEL_VERSION, summary="What a version takes and gives", **_OF_VERSION)
 @router.get(MODEL, summary="What a model takes and gives", **_OF_MODEL)
 async def metadata(request: Request) -> oip.ModelMetadata:
-    """FP32 is what the model computes in; other datatypes are converted."""
+    """Return the inputs and outputs of a model. It computes in FP32; other datatypes are converted."""
     model = model_of(request)
     return oip.ModelMetadata(
         name=model.name,
@@ -96,7 +96,7 @@ async def metadata(request: Request) -> oip.ModelMetadata:
 @router.post(MODEL_VERSION + "/infer", openapi_extra=operation(body=_BODY, more=[NAME, VERSION, _HEADER]), **_INFER)
 @router.post(MODEL + "/infer", openapi_extra=operation(body=_BODY, more=[NAME, _HEADER]), **_INFER)
 async def infer(request: Request) -> Response:
-    """Images to z_mean and z_log_var (encoder), or z to images (generator)."""
+    """Compute z_mean and z_log_var of images (encoder), or images of z (generator)."""
     model = model_of(request)
     service = service_of(request)
     body = await read_decoded_body(request, service.settings.max_body_bytes)
@@ -121,7 +121,7 @@ async def infer(request: Request) -> Response:
     openapi_extra=operation(),
 )
 async def index(request: Request) -> list[oip.IndexEntry]:
-    """Triton's model repository extension, as far as it can be had without loading and unloading."""
+    """List the served models, as Triton's model repository extension does. Loading and unloading are not offered."""
     return [oip.IndexEntry(name=model.name, version=str(model.version)) for model in models(served(request))]
 
 

@@ -1,4 +1,4 @@
-"""The messages of the Open Inference Protocol v2, and an inference request's bytes to tensors and back.
+"""The messages of the Open Inference Protocol v2: parsing of inference requests and serialization of responses.
 
 body and Inference-Header-Content-Length --read--> InferRequest and a value per input;  outputs --write--> body
 
@@ -36,13 +36,13 @@ class _Message(BaseModel):
 
 
 class InputParameters(_Message):
-    """The binary tensor data extension, for an input."""
+    """Parameters of an input: the binary tensor data extension."""
 
     binary_data_size: Size | None = Field(None, description="Bytes of this tensor behind the JSON, in place of data.")
 
 
 class InferInput(_Message):
-    """A tensor that goes in."""
+    """An input tensor of a request."""
 
     name: str
     datatype: str = Field(description="For image FP16, FP32, FP64 (0 to 1), UINT8 (0 to 255) or BYTES (files).")
@@ -52,12 +52,12 @@ class InferInput(_Message):
 
     @property
     def label(self) -> str:
-        """The name as an error may repeat it."""
+        """The name, quoted and cut to 80 characters, for error messages."""
         return repr(self.name[:80])
 
 
 class OutputParameters(_Message):
-    """The binary tensor data extension, for an output."""
+    """Parameters of an output: the binary tensor data extension."""
 
     model_config = ConfigDict(strict=True, extra="allow")
 
@@ -65,20 +65,20 @@ class OutputParameters(_Message):
 
 
 class InferOutput(_Message):
-    """A tensor that is asked for."""
+    """An output tensor that a request asks for."""
 
     name: str
     parameters: OutputParameters = OutputParameters()
 
 
 class RequestParameters(_Message):
-    """The binary tensor data extension, for a request."""
+    """Parameters of a request: the binary tensor data extension."""
 
     binary_data_output: bool = Field(False, description="Send all outputs behind the JSON, unless one says else.")
 
 
 class InferRequest(_Message):
-    """POST .../infer: the JSON, which is all of the body or the first part of it."""
+    """The JSON of POST .../infer: the whole body, or its first part."""
 
     id: str | None = Field(None, description="Comes back with the answer.")
     parameters: RequestParameters = RequestParameters()
@@ -86,13 +86,13 @@ class InferRequest(_Message):
     outputs: list[InferOutput] = Field([], max_length=16, description="By default all.")
 
     def binary(self, output: str) -> bool:
-        """Whether an output is to come behind the JSON."""
+        """Return whether an output is sent as raw bytes behind the JSON."""
         asked = next((each.parameters.binary_data for each in self.outputs if each.name == output), None)
         return self.parameters.binary_data_output if asked is None else asked
 
 
 class TensorMetadata(BaseModel):
-    """What a model takes or gives."""
+    """Name, datatype and shape of a model's input or output."""
 
     name: str
     datatype: str
@@ -100,7 +100,7 @@ class TensorMetadata(BaseModel):
 
 
 class ModelMetadata(BaseModel):
-    """GET of a model."""
+    """The response of GET /v2/models/NAME."""
 
     name: str
     versions: list[str]
@@ -110,7 +110,7 @@ class ModelMetadata(BaseModel):
 
 
 class ServerMetadata(BaseModel):
-    """GET /v2."""
+    """The response of GET /v2."""
 
     name: str
     version: str
@@ -118,25 +118,25 @@ class ServerMetadata(BaseModel):
 
 
 class Live(BaseModel):
-    """GET /v2/health/live."""
+    """The response of GET /v2/health/live."""
 
     live: bool
 
 
 class Ready(BaseModel):
-    """GET /v2/health/ready."""
+    """The response of GET /v2/health/ready."""
 
     ready: bool
 
 
 class ModelReady(Ready):
-    """GET .../ready."""
+    """The response of GET /v2/models/NAME/ready."""
 
     name: str
 
 
 class IndexEntry(BaseModel):
-    """One model of POST /v2/repository/index."""
+    """A model in the response of POST /v2/repository/index."""
 
     name: str
     version: str
@@ -145,7 +145,7 @@ class IndexEntry(BaseModel):
 
 
 class OutputTensor(BaseModel):
-    """A tensor that came out."""
+    """An output tensor of a response."""
 
     name: str
     datatype: str
@@ -155,7 +155,7 @@ class OutputTensor(BaseModel):
 
 
 class InferResponse(BaseModel):
-    """The JSON of an answer."""
+    """The JSON of a response."""
 
     model_name: str
     model_version: str
@@ -166,16 +166,16 @@ class InferResponse(BaseModel):
 def read(
     body: bytes, header_length: str | None, most_files: int, most_values: int
 ) -> tuple[InferRequest, dict[str, Value]]:
-    """Read an inference request and the values of its inputs.
+    """Parse an inference request; return it with the values of its inputs by name.
 
     Args:
-        body: JSON, and behind it the raw bytes of the inputs that have a binary_data_size, in order.
-        header_length: the header Inference-Header-Content-Length: the bytes of JSON; without it, all are.
-        most_files: most elements of a BYTES tensor.
-        most_values: most values of the JSON.
+        body: JSON, followed by the raw bytes of the inputs that have a binary_data_size, in order.
+        header_length: Inference-Header-Content-Length, the number of bytes of JSON; None if the whole body is JSON.
+        most_files: maximum number of elements of a BYTES tensor.
+        most_values: maximum number of JSON values.
 
     Raises:
-        JsonTooLarge, MalformedBody, InvalidParameter, InvalidImage: each with its sentence.
+        JsonTooLarge, MalformedBody, InvalidParameter, InvalidImage: with the reason as its detail.
     """
     length = _header_length(header_length, len(body))
     try:
@@ -206,7 +206,7 @@ def _header_length(text: str | None, total: int) -> int:
 
 
 def _taken(tensor: InferInput, rest: memoryview) -> tuple[memoryview | None, memoryview]:
-    """Return the tensor's raw bytes, if it has any, and the bytes behind them."""
+    """Split `rest` into the tensor's raw bytes, None if its data is in the JSON, and the bytes behind them."""
     size = tensor.parameters.binary_data_size
     if (size is None) == (tensor.data is None):
         raise InvalidParameter(
@@ -250,10 +250,10 @@ def _files(tensor: InferInput, shape: Shape, raw: memoryview | None, most_files:
 
 
 def wanted(request: InferRequest, offered: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the names of the outputs to send, in the order asked for.
+    """Return the names of the outputs to send, in the order of the request; all of them if it names none.
 
     Raises:
-        InvalidParameter: there is no such output, or not in the form that is asked for.
+        InvalidParameter: an output is unknown, is named twice, or is asked for in a form that is not offered.
     """
     names = tuple(output.name for output in request.outputs)
     if len(set(names)) != len(names):
@@ -268,7 +268,7 @@ def wanted(request: InferRequest, offered: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def write(request: InferRequest, model: str, version: int, outputs: Mapping[str, FloatArray]) -> tuple[bytes, int]:
-    """Return the body of a response, and how many of its bytes are JSON."""
+    """Serialize a response; return its body and the number of bytes of it that are JSON."""
     raw = {name: tensors.to_bytes(array) for name, array in outputs.items() if request.binary(name)}
     document: dict[str, Any] = {"model_name": model, "model_version": str(version)}
     if request.id is not None:

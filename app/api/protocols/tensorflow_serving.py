@@ -40,7 +40,7 @@ _BODY = {
 @router.post(MODEL_VERSION + ":predict", openapi_extra=operation(body=_BODY, more=[NAME, VERSION]), **_PREDICT)
 @router.post(MODEL + ":predict", openapi_extra=operation(body=_BODY, more=[NAME]), **_PREDICT)
 async def predict(request: Request) -> Response:
-    """Images to z_mean and z_log_var (encoder), or z to images (generator)."""
+    """Compute z_mean and z_log_var of images (encoder), or images of z (generator)."""
     model = model_of(request)
     service = service_of(request)
     body = await read_decoded_body(request, service.settings.max_body_bytes)
@@ -53,7 +53,7 @@ async def predict(request: Request) -> Response:
 @router.get(MODEL_VERSION + ":predict", include_in_schema=False)
 @router.get(MODEL + ":predict", include_in_schema=False)
 async def predict_is_a_post(request: Request) -> Response:
-    """Answer 405: the routes below would look for a model of this name."""
+    """Respond with 405; the routes below would respond with 404, taking ":predict" for a part of the model's name."""
     raise HTTPException(405, headers={"Allow": "POST"})
 
 

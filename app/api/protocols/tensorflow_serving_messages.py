@@ -1,4 +1,4 @@
-"""The messages of TensorFlow Serving's REST API, and a prediction request's bytes to a tensor and back.
+"""The messages of TensorFlow Serving's REST API: parsing of prediction requests and serialization of responses.
 
 body --read--> PredictRequest and the value of the model's one input;  outputs --write--> body
 
@@ -25,7 +25,7 @@ SIGNATURE = "serving_default"
 
 
 class PredictRequest(BaseModel):
-    """POST ...:predict: exactly one of `instances` (row format) and `inputs` (columnar format)."""
+    """The JSON of POST ...:predict: exactly one of `instances` (row format) and `inputs` (columnar format)."""
 
     model_config = ConfigDict(strict=True, extra="forbid")
 
@@ -47,21 +47,21 @@ class PredictRequest(BaseModel):
 
 
 class PredictResponse(BaseModel):
-    """`predictions` for `instances`, `outputs` for `inputs`; with one output its name is left out."""
+    """The response: `predictions` for `instances`, `outputs` for `inputs`. The name of a single output is left out."""
 
     predictions: list[Any] | None = Field(None, description="A row each: numbers, or an object with each output.")
     outputs: list[Any] | dict[str, Any] | None = Field(None, description="The one output, or an object of them.")
 
 
 class VersionError(BaseModel):
-    """Whether a version failed."""
+    """The error of a version; OK if it has none."""
 
     error_code: str = "OK"
     error_message: str = ""
 
 
 class VersionStatus(BaseModel):
-    """One version's state."""
+    """The state of a version."""
 
     version: str
     state: str = "AVAILABLE"
@@ -69,13 +69,13 @@ class VersionStatus(BaseModel):
 
 
 class ModelStatus(BaseModel):
-    """GET of a model."""
+    """The response of GET /v1/models/NAME."""
 
     model_version_status: list[VersionStatus]
 
 
 class ModelSpec(BaseModel):
-    """Which model is described."""
+    """Name and version of the described model."""
 
     name: str
     signature_name: str = ""
@@ -83,23 +83,23 @@ class ModelSpec(BaseModel):
 
 
 class Metadata(BaseModel):
-    """GET .../metadata: the SavedModel's signatures."""
+    """The response of GET .../metadata: the signatures of the SavedModel."""
 
     model_spec: ModelSpec
     metadata: dict[str, Any]
 
 
 def read(body: bytes, name: str, most_files: int, most_values: int) -> tuple[PredictRequest, Array | list[bytes]]:
-    """Read a prediction request and its one input: numbers, or picture files.
+    """Parse a prediction request; return it with its one input: numbers, or picture files.
 
     Args:
         body: JSON.
         name: the input's name.
-        most_files: most files in one request.
-        most_values: most values of the JSON.
+        most_files: maximum number of files per request.
+        most_values: maximum number of JSON values.
 
     Raises:
-        JsonTooLarge, MalformedBody, InvalidParameter, InvalidImage: each with its sentence.
+        JsonTooLarge, MalformedBody, InvalidParameter, InvalidImage: with the reason as its detail.
     """
     try:
         request = PredictRequest.model_validate_json(json_limits.within(body, most_values))
@@ -112,12 +112,12 @@ def read(body: bytes, name: str, most_files: int, most_values: int) -> tuple[Pre
 
 
 def _rows(instances: list[Any], name: str) -> list[Any]:
-    """Return the value of each row: the row itself, or its member of the input's name."""
+    """Return the value of each row: the row itself, or its member named after the input."""
     return [_named(row, name) if _is_object(row) else row for row in instances]
 
 
 def _column(inputs: Any, name: str) -> Any:
-    """All rows, given as themselves, under the input's name, or as one picture file."""
+    """Return all rows: `inputs` itself, its member named after the input, or a list of one picture file."""
     given = _named(inputs, name) if _is_object(inputs) else inputs
     return [given] if _is_file(given) else given
 
@@ -147,7 +147,7 @@ def _files(rows: list[Any], most_files: int) -> list[bytes]:
 
 
 def write(request: PredictRequest, outputs: Mapping[str, FloatArray]) -> bytes:
-    """Return the body of a response, in the format of the request."""
+    """Serialize the body of a response, in the format of the request."""
     by_row = request.inputs is None
     member = "predictions" if by_row else "outputs"
     if len(outputs) == 1:
@@ -159,7 +159,7 @@ def write(request: PredictRequest, outputs: Mapping[str, FloatArray]) -> bytes:
 
 
 def metadata(model: str, version: int, takes: Mapping[str, Shape], gives: Mapping[str, Shape]) -> Metadata:
-    """Describe the signatures of a model, as protocol buffers are written in JSON."""
+    """Describe the signatures of a model in the JSON form of protocol buffers."""
     signature = {
         "inputs": {name: _tensor_info(f"{SIGNATURE}_{name}:0", shape) for name, shape in takes.items()},
         "outputs": {

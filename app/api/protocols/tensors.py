@@ -62,7 +62,7 @@ def from_list(datatype: str, shape: Shape, data: list[Any]) -> Array:
     """Convert a tensor's JSON `data`, nested or flat, to an array of `shape`: uint8, or float for FP16 to FP64.
 
     Raises:
-        MalformedBody: the data does not fit the shape or the datatype.
+        MalformedBody: the data does not fit the shape or the datatype, or the shape is empty.
     """
     _must_hold_something(shape)
     array = numbers(data)
@@ -76,10 +76,10 @@ def from_list(datatype: str, shape: Shape, data: list[Any]) -> Array:
 
 
 def from_bytes(datatype: str, shape: Shape, raw: bytes | memoryview) -> Array:
-    """Little-endian numbers, row by row, as a read-only array of `shape` that is backed by `raw`.
+    """Read little-endian numbers in row-major order as a read-only array of `shape`, a view of `raw`.
 
     Raises:
-        MalformedBody: there are more or fewer bytes than the shape asks for.
+        MalformedBody: `raw` has more or fewer bytes than the shape needs, or the shape is empty.
     """
     _must_hold_something(shape)
     kind = np.dtype(NUMBERS[datatype])
@@ -96,7 +96,7 @@ def _must_hold_something(shape: Shape) -> None:
 
 
 def elements(count: int, raw: bytes | memoryview) -> list[bytes]:
-    """Split a BYTES tensor into its elements; before each stands its length, four bytes, little-endian.
+    """Split a BYTES tensor into its elements, each preceded by its length in four bytes, little-endian.
 
     Raises:
         MalformedBody: the lengths do not add up, or there are not `count` elements.
@@ -123,7 +123,7 @@ def to_bytes(array: FloatArray) -> bytes:
 
 
 def to_lists(array: FloatArray) -> bytes:
-    """Serialize an array (n, ...) as JSON lists, in pieces: between two pieces other threads may run."""
+    """Serialize an array (n, ...) as JSON lists, in pieces, so that other threads can run between two of them."""
     step = max(1, PIECE * len(array) // array.size)
     pieces = (to_json(array[start : start + step].tolist()) for start in range(0, len(array), step))
     return b"[" + b",".join(piece[1:-1] for piece in pieces) + b"]"

@@ -38,7 +38,7 @@ _UNCHANGED: dict[int | str, dict[str, Any]] = {304: {"description": "The picture
     openapi_extra=operation(ManifoldQuery, more=[_IF_NONE_MATCH]),
 )
 async def manifold(request: Request) -> Response:
-    """Row i from the top is the second coordinate, column j the first, at even quantiles of the prior."""
+    """Draw digits at even quantiles of the prior: the first coordinate of `dims` varies across, the second down."""
     accepted(request, PNG)
     service, model = service_of(request), served(request)
     part = query(request, ManifoldQuery)
@@ -60,7 +60,7 @@ async def manifold(request: Request) -> Response:
     openapi_extra=operation(more=[_IF_NONE_MATCH]),
 )
 async def latent(request: Request) -> Response:
-    """From the report of the served version."""
+    """Return the plot of the test set in the latent plane, from the report of the served version."""
     accepted(request, PNG)
     part = query(request, NoQuery)
     drawn = served(request).latent_picture

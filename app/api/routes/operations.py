@@ -1,4 +1,4 @@
-"""What operators and their machines ask: GET /model, /livez, /readyz, /metrics."""
+"""Routes for operators and orchestrators: GET /model, /livez, /readyz, /metrics."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ counting = APIRouter(tags=["operations"])  # apart, since it can be left out
     openapi_extra=operation(),
 )
 async def model(request: Request) -> Manifest:
-    """Return the manifest as training published it."""
+    """Return the manifest of the served version, as training published it."""
     query(request, NoQuery)
     return served(request).manifest
 
 
 @router.get("/livez", summary="Whether the process runs", responses=refusals(), openapi_extra=operation())
 async def live() -> State:
-    """Says yes as long as the event loop turns; depends on nothing else."""
+    """Report that the process is alive. Succeeds while the event loop runs, and depends on nothing else."""
     return State(status="alive")
 
 
@@ -39,7 +39,7 @@ async def live() -> State:
     openapi_extra=operation(),
 )
 async def ready(request: Request) -> State:
-    """Says yes once the model is loaded and warm, and no once the service was told to stop or the model fails."""
+    """Report ready once the model is loaded and warm, unless the service is stopping or the model fails."""
     service_of(request).check_ready()
     return State(status="ready")
 

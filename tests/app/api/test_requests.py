@@ -74,12 +74,12 @@ async def test_a_packed_body_is_unpacked(encoding, pack, plain):
     ("body", "encoding", "error"),
     [
         (b"plain", "gzip", MalformedBody),
-        (gzip.compress(b"whole")[:-1], "gzip", MalformedBody),
-        (gzip.compress(b"whole") + b"more", "gzip", MalformedBody),
+        (gzip.compress(b"whole", mtime=0)[:-1], "gzip", MalformedBody),
+        (gzip.compress(b"whole", mtime=0) + b"more", "gzip", MalformedBody),
         (b"x", "br", MalformedBody),
-        (gzip.compress(b""), "gzip", EmptyBody),
+        (gzip.compress(b"", mtime=0), "gzip", EmptyBody),
         (b"", "gzip", EmptyBody),
-        (gzip.compress(bytes(10**6)), "gzip", BodyTooLarge),
+        (gzip.compress(bytes(10**6), mtime=0), "gzip", BodyTooLarge),
         (zlib.compress(bytes(301)), "deflate", BodyTooLarge),
     ],
 )

@@ -63,6 +63,7 @@ async def test_many_failures_cost_few_probes(monkeypatch):
 
 
 async def test_a_model_that_fails_on_the_probe_is_in_trouble_until_it_recovers(caplog):
+    caplog.set_level(logging.INFO, "app")  # whatever the latest application in this process was set to
     model = Model(LOST)
     judge, given_up = judged(model)
     judge.failed(LOST)

@@ -1,1 +1,1 @@
-"""The offline side: train a variational autoencoder and publish it to the model store."""
+"""Offline training: train a variational autoencoder and publish it to the model store."""

@@ -1,4 +1,4 @@
-"""The command line of training: `python -m training`. Short on purpose; the work is in the modules it calls."""
+"""The command line of training, `python -m training`. It is short on purpose: the work is in the modules it calls."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ examples:
 
 
 def main(arguments: list[str] | None = None, prog: str = "python -m training") -> int:
-    """Train and publish, or evaluate; 0 if that was done, 1 with one line on stderr if not, 130 if interrupted.
+    """Train and publish, or evaluate; return 0 on success, 1 with one line on stderr on failure, 130 if interrupted.
 
     Raises:
         SystemExit: with 2 for a wrong command line, with 0 for --help and --version.
@@ -86,7 +86,7 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 
 def _config(options: argparse.Namespace, parser: Parser) -> Config:
-    """Apply the options to the preset; a value that is out of range is an error of the command line."""
+    """Apply the options to the preset; report a value that is out of range as an error of the command line."""
     changed: dict[str, Any] = {name: getattr(options, name) for name in NUMBERS if hasattr(options, name)}
     try:
         return Config.model_validate({**PRESETS[options.preset].model_dump(), "data": options.data, **changed})
@@ -97,7 +97,7 @@ def _config(options: argparse.Namespace, parser: Parser) -> Config:
 
 
 def parser(prog: str) -> Parser:
-    """Return the command line, under the name it was called by."""
+    """Return the parser of the command line, with `prog` as the program's name."""
     parser = Parser(
         prog=prog,
         description="Train a variational autoencoder on digits and publish it to the model store. "
@@ -120,7 +120,7 @@ def parser(prog: str) -> Parser:
 
 
 def _described(name: str) -> str:
-    """Help for a field of the configuration, whose default is each preset's own."""
+    """Return the help text of a field of the configuration, whose default depends on the preset."""
     text = Config.model_fields[name].description or ""
     usual = getattr(PRESETS["notebook"], name)
     return f"{text[0].lower()}{text[1:].rstrip('.')} (default: the preset's; of notebook {usual})"

@@ -1,4 +1,4 @@
-"""What a training run is: every choice that shapes the model, and the presets by name."""
+"""The configuration of a training run: all hyperparameters that shape the model, and the presets by name."""
 
 from __future__ import annotations
 

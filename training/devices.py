@@ -1,8 +1,8 @@
-"""On which devices, of which hosts, a run computes. TensorFlow's own strategies do it; which one is chosen here.
+"""The devices and hosts that a run computes on. TensorFlow's strategies share the work; this module chooses one.
 
-One device has no strategy. Several GPUs of one host are mirrored; several hosts, that TF_CONFIG names, are mirrored
-with all GPUs that each of them has. A run is the same on all of them up to the order in which floats are summed: the
-batch is the whole of what the devices compute in a step, and every device uses its rows of the whole batch's noise.
+A single device needs no strategy. Several GPUs of one host are mirrored. Several hosts, listed in TF_CONFIG, are
+mirrored with all of their GPUs. A run is the same on all of them up to the order in which floats are summed: the
+batch is split among the devices, and every device uses its rows of the whole batch's noise.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ class Rows:
 
     @classmethod
     def of_rank(cls, rank: Any, count: int, batch: int) -> Rows:
-        """Those of device number `rank`, from 0, of `count`, which divides the batch."""
+        """Return the rows of device number `rank`, from 0, of `count` devices; `count` divides the batch."""
         return cls(rank * (batch // count), batch // count, batch)
 
     def cut(self, whole: Any, axis: int = 0) -> Any:
-        """Cut these rows out of an array of the whole batch, whose shape is known when the graph is made."""
+        """Return these rows of an array of the whole batch, whose shape is known when the graph is made."""
         import tensorflow as tf
 
         begin, size = [0] * len(whole.shape), list(whole.shape)
@@ -45,12 +45,12 @@ class Rows:
 
 @dataclass(frozen=True)
 class Devices:
-    """Where a run computes, and this process's part in it.
+    """The devices of a run, and this process's role in it.
 
     Args:
         strategy: a tf.distribute.Strategy; None for the one device that TensorFlow chooses.
-        hosts: processes that run together.
-        chief: whether this process is the one that prints, saves and publishes.
+        hosts: number of processes that run together.
+        chief: true for the process that prints, saves and publishes.
     """
 
     strategy: Any = None
@@ -59,7 +59,7 @@ class Devices:
 
     @property
     def count(self) -> int:
-        """Devices of all hosts."""
+        """Number of devices on all hosts."""
         return self.strategy.num_replicas_in_sync if self.strategy else 1
 
     def scope(self) -> AbstractContextManager[Any]:
@@ -67,7 +67,7 @@ class Devices:
         return self.strategy.scope() if self.strategy else nullcontext()
 
     def check(self, batch: int) -> None:
-        """Raise a TrainingError unless all devices can have equally many rows of a batch."""
+        """Raise a TrainingError unless the devices can share a batch evenly."""
         if batch % self.count:
             raise TrainingError(
                 f"A batch of {batch} cannot be shared evenly by {self.count} devices. "
@@ -75,7 +75,7 @@ class Devices:
             )
 
     def hosts_agree(self, text: str) -> bool:
-        """Whether all hosts say the same; each of them must ask, and all are fields the same."""
+        """Return whether all hosts pass the same text; every host must call it, and all get the same result."""
         if self.hosts == 1:
             return True
         import tensorflow as tf
@@ -90,7 +90,7 @@ class Devices:
 
     @contextmanager
     def watched(self) -> Iterator[None]:
-        """Within, the loss of another host is a TrainingError."""
+        """Raise a TrainingError if another host is lost during the block."""
         if self.hosts == 1:
             yield
             return
@@ -108,25 +108,27 @@ def hosts() -> int:
     """Return the number of processes that TF_CONFIG makes run together; 1 without it.
 
     Raises:
-        TrainingError: it is not what TensorFlow understands.
+        TrainingError: TF_CONFIG is invalid.
     """
     return max(1, sum(map(len, _cluster()[0].values())))
 
 
 def is_chief() -> bool:
-    """Whether TF_CONFIG, if there is one, makes this process the one that prints, saves and publishes.
+    """Return whether this process prints, saves and publishes.
+
+    In TF_CONFIG that is the chief, or worker 0 if there is no chief; without TF_CONFIG it is any process.
 
     Raises:
-        TrainingError: it is not what TensorFlow understands.
+        TrainingError: TF_CONFIG is invalid.
     """
     cluster, kind, number = _cluster()
     return not cluster or kind == "chief" or (number == 0 and "chief" not in cluster)
 
 
 def import_tensorflow() -> None:
-    """Import TensorFlow and have it find its devices, its native messages kept apart.
+    """Import TensorFlow and list its devices, with its native messages diverted to the log.
 
-    To be called before anything else imports it or Keras; afterwards it does nothing.
+    Call it before anything else imports TensorFlow or Keras; later calls do nothing.
     """
     if {"tensorflow", "keras"} & sys.modules.keys():
         return
@@ -137,13 +139,13 @@ def import_tensorflow() -> None:
 
 
 def choose() -> Devices:
-    """All GPUs that TensorFlow sees, of all hosts that TF_CONFIG names; one device where there are no more.
+    """Choose all GPUs that TensorFlow sees on this host, or on all hosts in TF_CONFIG; one device if there are no more.
 
-    With several hosts it waits for the others; then it must be called from the main thread, before TensorFlow has
-    made its first tensor on a device.
+    With several hosts it waits for the others. It must then be called from the main thread, before TensorFlow has
+    created its first tensor on a device.
 
     Raises:
-        TrainingError: TF_CONFIG is not what TensorFlow understands, or the hosts do not find each other.
+        TrainingError: TF_CONFIG is invalid, or the hosts do not find each other.
     """
     import tensorflow as tf
 
@@ -166,10 +168,10 @@ def _several_hosts() -> Any:
 
 @contextmanager
 def _handlers_kept() -> Iterator[None]:
-    """Have Ctrl-C end the process at once within, since no Python runs while TensorFlow waits for the other hosts.
+    """Let Ctrl-C end the process at once during the block: no Python runs while TensorFlow waits for the other hosts.
 
-    Afterwards it does again what it did, and so does SIGTERM, which TensorFlow takes for itself within, as a notice of
-    preemption that it then only notes.
+    Restore the handlers of SIGINT and SIGTERM afterwards. TensorFlow replaces the handler of SIGTERM during the block,
+    and only records the signal as a notice of preemption.
     """
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -181,7 +183,11 @@ def _handlers_kept() -> Iterator[None]:
 
 
 def _cluster() -> tuple[dict[str, list[str]], str, int]:
-    """Addresses of the hosts by kind, and this process's kind and number; nobody without a TF_CONFIG."""
+    """Return the addresses of the hosts by kind, and this process's kind and number; no hosts without TF_CONFIG.
+
+    Raises:
+        TrainingError: TF_CONFIG is invalid.
+    """
     try:
         fields = json.loads(os.environ.get("TF_CONFIG") or "{}")
         cluster = {kind: fields["cluster"][kind] for kind in ("chief", "worker") if fields.get("cluster", {}).get(kind)}

@@ -1,7 +1,7 @@
 """The training branch of the exception tree in app/errors.py.
 
 TrainingError            training-error
-├── DataError            data-error       a data set that is missing, unreachable or not what it should be
+├── DataError            data-error       a data set is missing, unreachable or invalid
 ├── Diverged             diverged         the loss is no longer a number
 ├── StateError           state-error      the state of an interrupted run cannot be saved or read
 └── PublishError         publish-error    the store cannot be written, or an export differs from its model
@@ -13,14 +13,14 @@ from app.errors import DigitVaeError
 
 
 class TrainingError(DigitVaeError):
-    """Training or publishing cannot go on."""
+    """Training or publishing cannot continue."""
 
     code = "training-error"
     title = "Training error"
 
 
 class DataError(TrainingError):
-    """A data set that is missing, unreachable or not what it should be."""
+    """A data set is missing, unreachable or invalid."""
 
     code = "data-error"
     title = "Data error"

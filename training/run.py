@@ -1,4 +1,4 @@
-"""What `python -m training` does: train and publish, or measure a published version."""
+"""The two commands of `python -m training`: train and publish, or measure a published version."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from training.model.autoencoder import summary
 
 @dataclass(frozen=True)
 class RunOptions:
-    """One call of the command, besides what is trained."""
+    """The options of the command, besides the configuration of the training."""
 
     store: Path
     runs: Path  # states of unfinished runs, prepared pictures
@@ -43,10 +43,10 @@ class RunOptions:
 
 
 def train_and_publish(config: Config, options: RunOptions, console: Console) -> None:
-    """Train as `config` says and publish the result; one of several hosts does so unless it is not their chief.
+    """Train as `config` says and publish the result; on a host that is not the chief, only take part in training.
 
     Raises:
-        TrainingError: anything that keeps it from being published, in one sentence.
+        TrainingError: the result could not be trained or published; the message is one sentence.
     """
     if not devices.is_chief():
         _take_part(config, options)
@@ -69,7 +69,7 @@ def train_and_publish(config: Config, options: RunOptions, console: Console) -> 
 
 
 def _train(config: Config, data: DataSet, options: RunOptions, state: StateFile, console: Console) -> TrainingResult:
-    """Train and tell of it."""
+    """Train and report the progress."""
     where = _devices(console)
     keeping = Checkpointing(state, options.save_every_s, options.resume)
     with progress.training(console, config.epochs) as on_progress, tensorboard.logging(options.tensorboard) as log:
@@ -95,7 +95,7 @@ def _devices(console: Console) -> Devices:
 
 
 def _take_part(config: Config, options: RunOptions) -> None:
-    """Compute what the chief does, and leave it to the chief to tell, save and publish."""
+    """Take part in the chief's training; only the chief prints, saves and publishes."""
     data = _load(config.data, options, Console(quiet=True))
     devices.import_tensorflow()
     where = devices.choose()
@@ -110,11 +110,11 @@ def _take_part(config: Config, options: RunOptions) -> None:
 def measure(
     version: int | None, name: str, seed: int | None, options: RunOptions, console: Console
 ) -> dict[str, float]:
-    """Measure a published version again, on its own data or on other; print the measures as JSON.
+    """Measure a published version again, on its own data or on other; print the metrics as JSON.
 
     Raises:
-        StoreError: the version is not there or damaged.
-        TrainingError: the data cannot be had, or has images of another size.
+        StoreError: the version is missing or damaged.
+        TrainingError: the data cannot be loaded, or has images of another size.
     """
     stored = ModelStore(options.store).open(version)
     stored.verify()
@@ -145,7 +145,7 @@ def _load(name: str, options: RunOptions, console: Console) -> DataSet:
 
 
 def summarize(manifest: Manifest, store: Path) -> list[str]:
-    """Say what was published, and how good it is."""
+    """Describe the published version and its metrics."""
     measures = manifest.measures
     accuracy = f", 10-NN accuracy {measures['knn_accuracy']:.3f}" if "knn_accuracy" in measures else ""
     return [

@@ -1,7 +1,7 @@
-"""Where the random numbers of a run come from.
+"""The seeds of a run's random numbers.
 
-Every draw has a seed of its own, made of the run's seed, what the draw is
-for, and when. Nothing is carried from one draw to the next, so a run can be cut anywhere and go on unchanged.
+Every draw has its own seed, made of the run's seed, the draw's purpose, and its position in the run. No state passes
+from one draw to the next, so a run can be interrupted anywhere and resumed with the same results.
 """
 
 from __future__ import annotations

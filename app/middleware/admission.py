@@ -1,6 +1,6 @@
-"""The outermost layer of the application: ids, admission, deadlines, counting, and the short cut past the framework.
+"""ASGI middleware around FastAPI: request ids, a limit of concurrent requests, deadlines, metrics and short cuts.
 
-uvicorn -> AdmissionLimit -> a short cut (the plain form of a busy request), or the whole of FastAPI (everything else)
+uvicorn -> AdmissionLimit -> a short cut (plain form of a frequent request), or FastAPI (every other request)
 """
 
 from __future__ import annotations
@@ -39,14 +39,15 @@ NO_ANSWER = 0  # counts as a status of "other": the caller hung up
 
 
 class AdmissionLimit:
-    """ASGI middleware for all requests.
+    """ASGI middleware that limits concurrent requests, cancels late ones, and counts all of them.
 
     Args:
-        app: what answers requests for which there is no short cut.
-        short_cuts: by method and path.
-        metrics: where requests are counted.
-        max_requests: how many may be under way; beyond it a request is refused before its body is read.
-        timeout_s: how long, in seconds, a request may take; then it is cancelled and answered with 503.
+        app: answers the requests that have no short cut.
+        short_cuts: handlers of frequent requests in their plain form, by method and path.
+        metrics: counts the requests.
+        max_requests: maximum number of concurrent requests; further ones get a 503 before their body is read.
+        timeout_s: time limit of a request, in seconds. A late request is cancelled and answered with 503, or with 408
+            if it waited for its body.
     """
 
     def __init__(
@@ -70,7 +71,7 @@ class AdmissionLimit:
         self._no_body = _messages(BodyTimeout(f"The body did not come in {timeout_s:g} s."))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request."""
+        """Answer one request, and count it by route, status and duration."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -96,7 +97,7 @@ class AdmissionLimit:
             self.metrics.request(_route(scope), status or NO_ANSWER, time.perf_counter() - started)
 
     def has_room(self) -> bool:
-        """Whether a request would be let in."""
+        """Return whether another request would be admitted."""
         return len(self._under_way) < self._limit
 
     def refused(self, path: str, request_id: bytes) -> tuple[Message, Message]:
@@ -106,7 +107,10 @@ class AdmissionLimit:
         return problems.with_request_id(*self._refusal[False], request_id.decode("ascii"))
 
     def _adapt_limit(self, status: int) -> None:
-        """Let in as many as the inside can take: a refusal from there came after work that was in vain."""
+        """Lower the limit after a 503 from inside, which cost work in vain; else raise it by RECOVERY_STEP.
+
+        The lowered limit is the number of requests that are still under way, at least MIN_LIMIT.
+        """
         if status == 503:
             self._limit = min(self._max_requests, max(MIN_LIMIT, len(self._under_way)))
         elif self._limit < self._max_requests:
@@ -140,7 +144,7 @@ class AdmissionLimit:
 
 
 class _Answer:
-    """The way back to the caller: takes the request's id along, and notes the status."""
+    """The response channel of one request: adds the request id and records the status."""
 
     __slots__ = ("request_id", "send", "status")
 

@@ -1,9 +1,9 @@
-"""Who may call, and how often: stands before the inner where the settings ask for it; otherwise there is nothing.
+"""Authentication and rate limiting: a layer around AdmissionLimit, present only if the settings require it.
 
 uvicorn -> CORS -> ApiKeyAuth (key, rate) -> AdmissionLimit -> ...
 
-What is refused here has cost a look at its headers: its body is not read, and it takes no place among the requests
-under way.
+A rejected request costs only a check of its headers: its body is not read, and it does not count toward the limit of
+concurrent requests.
 """
 
 from __future__ import annotations
@@ -41,18 +41,18 @@ log = logging.getLogger(__name__)
 
 
 def is_open(path: str, more: Collection[str] = ()) -> bool:
-    """Whether anybody may ask, as often as they like: probes, a model's too, and what else is open (`more`)."""
+    """Return whether a path needs no key and has no rate limit: a probe, a model's readiness, or one of `more`."""
     return path in PROBES or path in more or (path.startswith("/v2/models/") and path.endswith("/ready"))
 
 
 def add_auth(inner: ASGIApp, settings: Settings, metrics: Metrics, open_paths: Collection[str]) -> ASGIApp:
-    """Wrap an application in the middleware that the settings ask for; return it alone where they ask for none.
+    """Wrap an application in the middleware that the settings require; return it unchanged if they require none.
 
     Args:
-        inner: what answers those who may call.
-        settings: `all_keys`, `rate_limit`, `rate_burst` and `cors_origins` are looked at.
-        metrics: where refusals are counted.
-        open_paths: what needs no key and is not limited, besides the probes.
+        inner: answers the requests that are let through.
+        settings: provides `all_keys`, `rate_limit`, `rate_burst` and `cors_origins`.
+        metrics: counts rejected requests.
+        open_paths: paths, besides the probes, that need no key and have no rate limit.
     """
     app = inner
     if settings.all_keys or settings.rate_limit:
@@ -65,12 +65,12 @@ def add_auth(inner: ASGIApp, settings: Settings, metrics: Metrics, open_paths: C
 
 
 class Keyring:
-    """All keys that are accepted.
+    """All accepted keys, compared in constant time.
 
-    A refusal's time tells nothing of a key: an offer is hashed first, which takes as long for a right one as for a
-    wrong one of that length. Then the digest is compared with every key's, each time to the last byte
-    (hmac.compare_digest) and without stopping at the one that fits. Even a comparison that did leak would say
-    something of a digest that the caller cannot choose the beginning of.
+    The time of a rejection reveals nothing about a key. A credential is hashed first; hashing takes equally long for
+    all credentials of one length. Its digest is then compared with the digest of every key to the last byte
+    (hmac.compare_digest), without stopping at a match. Even a leaking comparison would reveal only a digest, and the
+    client cannot choose how a digest begins.
     """
 
     def __init__(self, keys: Iterable[Key]) -> None:
@@ -90,8 +90,9 @@ class Keyring:
 def credentials(headers: RawHeaders) -> list[bytes]:
     """Return a request's credentials: `Authorization: Bearer KEY` (RFC 6750, 2.1), `X-API-Key: KEY`, or both.
 
-    A proxy may want Authorization for itself, hence the second. Of a header that is repeated the last one counts, so
-    there are never more than two; a query parameter is no offer, since addresses are logged.
+    The second header is for clients behind a proxy that uses Authorization itself. Of a repeated header the last one
+    counts, so there are at most two credentials. Credentials longer than MAX_KEY_BYTES are ignored. A query parameter
+    is not accepted, because URLs are logged.
     """
     bearer = plain = b""
     for name, value in headers:
@@ -104,10 +105,10 @@ def credentials(headers: RawHeaders) -> list[bytes]:
 
 
 class ApiKeyAuth:
-    """ASGI middleware: answers 401 and 429 itself, and hands on the rest.
+    """ASGI middleware that answers unauthenticated requests with 401 and requests above the rate limit with 429.
 
-    The rate is looked at first, so that trying keys is limited too; by the key's name where there is one, else by
-    address, so that nobody uses up what belongs to a key.
+    The rate is checked first, so that guessing keys is limited too. Requests are counted by the key's name, or by
+    client address if they have no valid key, so that nobody else can use up a key's rate.
     """
 
     def __init__(
@@ -126,7 +127,7 @@ class ApiKeyAuth:
         self._ids = RequestIds()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request."""
+        """Reject one request, or pass it on to the application."""
         started = time.perf_counter()
         refusal = None
         if scope["type"] == "http" and not is_open(scope["path"], self._open):

@@ -1,8 +1,8 @@
-"""A bound on request bodies that holds for every route, with the service's own 413.
+"""Limit of request bodies for every route, with the service's own 413.
 
-Starlette's own limit answers in text, and at once: a client that is still sending may then find its connection
-reset before it reads the answer. Here the refusal is sent first and the rest of the body read away after it, for a
-bounded time, as RFC 9112 (9.6) advises.
+Starlette's own limit answers in plain text and immediately: a client that is still sending may find its connection
+reset before it reads the response. Here the response is sent first. The rest of the body is then read and discarded
+for at most LINGER_S seconds, as RFC 9112 (9.6) advises.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ LINGER_S = 10.0
 
 
 class BodyLimit:
-    """ASGI middleware: reading more than `max_bytes` of a body raises BodyTooLarge inside the application.
+    """ASGI middleware that limits the size of a body and the time spent waiting for it.
 
-    So does waiting longer than `timeout_s` for it: BodyTimeout.
+    Inside the application, `receive` raises BodyTooLarge if a body is, or declares to be, larger than `max_bytes`. It
+    raises BodyTimeout after waiting for the body for more than `timeout_s` seconds.
     """
 
     def __init__(self, app: ASGIApp, max_bytes: int, timeout_s: float) -> None:
@@ -31,7 +32,7 @@ class BodyLimit:
         self.timeout_s = timeout_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request."""
+        """Pass one request on to the application, with its body limited."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
         else:

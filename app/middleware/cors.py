@@ -1,4 +1,4 @@
-"""Which other sites' pages may call from a browser (VAE_CORS_ORIGINS): Starlette's middleware, where any may.
+"""CORS (VAE_CORS_ORIGINS): Starlette's middleware, for the origins whose pages may call the service from a browser.
 
 https://fetch.spec.whatwg.org/#http-cors-protocol
 """
@@ -16,7 +16,7 @@ TOLD = ("ETag", "Inference-Header-Content-Length", "Retry-After", "WWW-Authentic
 def add_cors(app: ASGIApp, origins: tuple[str, ...]) -> ASGIApp:
     """Wrap an application so that pages of `origins` may read its responses.
 
-    Cookies are not among what a page may send: a key is a header, which no browser adds by itself.
+    Cookies are not allowed: a key is sent in a header, and no browser adds that header by itself.
     """
     return CORSMiddleware(
         app, allow_origins=origins, allow_methods=METHODS, allow_headers=ASKED, expose_headers=TOLD, max_age=7200

@@ -1,7 +1,7 @@
-"""When what is under way must be over: one timer for all of it, since most things are over long before.
+"""Deadlines of concurrent operations, with one timer for all of them: most end long before their deadline.
 
-A timer for each request costs more than the rest of its bookkeeping together; here a request costs one entry in a
-dictionary, and the loop wakes for the oldest one only.
+A timer per request costs more than all of its other bookkeeping. Here a request costs one dictionary entry, and the
+event loop wakes up for the oldest one only.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ K = TypeVar("K")
 
 
 class Deadlines(Generic[K]):
-    """Calls `on_timeout` with everything that is still watched `timeout_s` seconds after `watch`.
+    """Calls `on_timeout` with each key that is not released within `timeout_s` seconds of `watch`.
 
-    Use it on one event loop.
+    It is not thread-safe: use it on one event loop.
     """
 
     def __init__(self, timeout_s: float, on_timeout: Callable[[K], None]) -> None:
@@ -36,7 +36,7 @@ class Deadlines(Generic[K]):
             self._timer = loop.call_later(self.timeout_s, self._check)
 
     def release(self, key: K) -> None:
-        """Stop the clock; nothing happens if it has run out."""
+        """Stop the clock for `key`; do nothing if it has already run out."""
         self._due.pop(key, None)
 
     def _check(self) -> None:

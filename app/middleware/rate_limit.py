@@ -1,7 +1,7 @@
-"""How often one caller may call: a token bucket each (VAE_RATE_LIMIT, VAE_RATE_BURST).
+"""Rate limit per client: a token bucket each (VAE_RATE_LIMIT, VAE_RATE_BURST).
 
-A bucket holds `burst` requests and fills at `rate`; a request takes one out, and none is let in while it is empty. So
-in any T seconds a caller gets at most burst + rate * T requests. The buckets are those of one process.
+A bucket holds up to `burst` tokens and is refilled at `rate`. A request takes one token, and is rejected if there is
+none. So in any T seconds a client gets at most burst + rate * T requests. Each process has its own buckets.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ MAX_ADDRESS = 64  # a proxy that believes its callers may hand on anything
 
 
 class RateLimit:
-    """Everybody's bucket. Use it in one thread.
+    """The token buckets of all clients. Not thread-safe.
 
     Args:
-        rate: how fast each bucket fills.
-        burst: what it holds; by default the rate's own count.
-        clock: seconds since some moment.
-        max_callers: how many buckets are kept. A bucket that is forgotten begins anew, full; with more callers than
-            this at once some get more than the rate, and memory stays bounded.
+        rate: refill rate of each bucket.
+        burst: capacity of each bucket, in requests; by default the rate's own count.
+        clock: returns seconds since a fixed moment.
+        max_callers: maximum number of buckets. The least recently used one is dropped, and begins full when it is
+            needed again. With more clients than this at once, some exceed the rate, but memory stays bounded.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class RateLimit:
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()  # what was in it, and when
 
     def wait(self, caller: str) -> float:
-        """Take a request out of the caller's bucket: 0; or, where none is left, the seconds until there is one."""
+        """Take a token from the caller's bucket and return 0; if it is empty, return the seconds until the next one."""
         now = self._clock()
         held, then = self._buckets.get(caller, (self._burst, now))
         held = min(self._burst, held + (now - then) * self._per_s)
@@ -59,7 +59,7 @@ class RateLimit:
 
 
 def client_address(client: tuple[str, int] | None) -> str:
-    """Whom ASGI's `client` is counted as: the address; of IPv6 the network that one subscriber gets."""
+    """Return the address under which ASGI's `client` is counted; for IPv6, the /64 network of the subscriber."""
     host = client[0][:MAX_ADDRESS] if client else UNKNOWN
     if ":" not in host:
         return host

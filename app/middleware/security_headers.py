@@ -1,7 +1,7 @@
-"""What every answer tells browsers not to do with it. Static: nothing is decided per request but by its method.
+"""Security headers of every response. They are constant and depend only on the request's method.
 
-An answer to POST says only that its content type is meant: a browser shows such an answer at most to the form that
-sent it, and /encode and /generate are counted in microseconds, of which each header costs half a one.
+A response to POST has only the header against content sniffing: a browser displays such a response at most to the
+form that sent the request. /encode and /generate take microseconds, and each header costs half of one.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from app.api.responses import SENT_HEADERS, SHOWN_HEADERS
 
 
 class SecurityHeaders:
-    """ASGI middleware: puts the headers on whatever answer has none of that name yet."""
+    """ASGI middleware that adds each security header that a response does not have yet."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request."""
+        """Answer one request, with the security headers added to the response."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return

@@ -34,7 +34,7 @@ Work = Callable[[Service, LoadedModel, bytes, Callable[[], bool]], Awaitable[Ans
 
 
 async def generate(scope: Scope, receive: Receive, send: Send) -> int | None:
-    """POST /generate with JSON for a PNG, or with npy for npy; see edge.ShortCut."""
+    """POST /generate with JSON for a PNG, or with npy for npy; see admission.ShortCut."""
     if is_plain(scope, GENERATE_HEADERS):
         return await _answered(scope, receive, send, digit)
     if is_plain(scope, ARRAY_HEADERS, (*REQUIRED, b"accept")):
@@ -43,12 +43,12 @@ async def generate(scope: Scope, receive: Receive, send: Send) -> int | None:
 
 
 async def encode(scope: Scope, receive: Receive, send: Send) -> int | None:
-    """POST /encode with a PNG, for JSON; see edge.ShortCut."""
+    """POST /encode with a PNG, for JSON; see admission.ShortCut."""
     return await _answered(scope, receive, send, posterior) if is_plain(scope, ENCODE_HEADERS) else None
 
 
 async def manifold(scope: Scope, receive: Receive, send: Send) -> int | None:
-    """GET /manifold.png as it was answered before; see edge.ShortCut."""
+    """GET /manifold.png as it was answered before; see admission.ShortCut."""
     model: LoadedModel = scope["model"]
     kept = model.answers.get(scope["query_string"])
     if kept is None or not all(_asks_nothing(name, value) for name, value in scope["headers"]):

@@ -1,13 +1,13 @@
-"""Check the graph of a version before it is loaded: the check behind the digests.
+"""Check the graph of a version before it is loaded, in addition to the digests.
 
-A SavedModel is a program: its operations run in this process, with its rights. Digests say that a version is what its
-manifest says, not that somebody meant well. So, before anything runs, its graph is compared with lists of what may be
-in it: what our own export writes, and harmless mathematics that another architecture would need. Whoever can write
-into the store could otherwise have the service read or write files (ReadFile, WriteFile, SaveV2), call Python
-(PyFunc), talk to other hosts (collective operations), loop for ever (While), keep state between requests
-(AssignVariableOp), or answer equal requests differently (random operations).
+A SavedModel is a program: its operations run in this process, with its permissions. Digests prove that a version
+matches its manifest, not that its author can be trusted. So, before anything runs, its graph is compared with lists of
+allowed operations: those that our own export writes, and harmless arithmetic that another architecture would need.
+Anyone who can write to the store could otherwise make the service read or write files (ReadFile, WriteFile, SaveV2),
+call Python (PyFunc), contact other hosts (collective operations), loop forever (While), keep state between requests
+(AssignVariableOp), or give different responses to equal requests (random operations).
 
-`saved_model_cli scan` looks for three bad operations; a list of the good ones has no gaps.
+`saved_model_cli scan` looks for three forbidden operations; a list of the allowed ones has no gaps.
 """
 
 from __future__ import annotations
@@ -47,13 +47,13 @@ SAVE_OPS = frozenset(
 
 
 def check_graph(meta_graph: Any) -> None:
-    """Refuse a graph that could do anything but compute.
+    """Refuse a graph that has an operation outside the lists, or in a part where it is not allowed.
 
     Args:
-        meta_graph: a MetaGraphDef; its functions count, whether they are called or not.
+        meta_graph: a MetaGraphDef; all functions in its library are checked, whether they are called or not.
 
     Raises:
-        CorruptVersion: an operation is none of those that may be there, or is somewhere it may not be.
+        CorruptVersion: an operation is not in the lists, or is not allowed in its part of the graph.
     """
     graph = _Graph(meta_graph.graph_def)
     _refuse(graph.operations() - ALLOWED_OPS - RESTORE_OPS - SAVE_OPS, "is not among those that a model may have")
@@ -71,7 +71,7 @@ def _refuse(operations: Iterable[str], why: str) -> None:
 
 
 class _Graph:
-    """A GraphDef as a question: which operations are run for the sake of a node?"""
+    """A GraphDef that can be searched for the operations that computing a node runs."""
 
     def __init__(self, graph_def: Any) -> None:
         self._nodes: dict[str, Any] = {node.name: node for node in graph_def.node}
@@ -84,7 +84,7 @@ class _Graph:
     def reached_from(self, names: Iterable[str]) -> set[str]:
         """Return the operations of these nodes, of their inputs, and of the functions called on the way.
 
-        Of a function all counts, whether its outputs need it or not: what has a side effect runs in any case.
+        All operations of a called function count, even if no output needs them: a side effect happens in any case.
         """
         found: dict[str, Any] = {}
         waiting = [_node_of(name) for name in names]
@@ -108,7 +108,7 @@ class _Graph:
 
 
 def _node_of(tensor: str) -> str:
-    """`^name` is a control input, `name:1` an output of a node."""
+    """Return the name of a tensor's node: `^name` is a control input, `name:1` an output of a node."""
     return tensor.removeprefix("^").partition(":")[0]
 
 

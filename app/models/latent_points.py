@@ -1,6 +1,6 @@
 """The test set's latent points, from the table in a version's report, as JSON for the explorer's page.
 
-latents.npz (training/evaluation/report.py) -> load -> main -> the served model -> api/explorer/routes.py
+latents.npz (training/evaluation/report.py) -> load -> loader.py -> LoadedModel -> api/explorer/routes.py
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ log = logging.getLogger(__name__)
 
 
 def load(table: Path) -> bytes:
-    """Read the points as `{"z_mean": [[..d..], ...], "labels": [..] or null}`; no points if there is no such table.
+    """Read the points as `{"z_mean": [[..d..], ...], "labels": [..] or null}`; no points without a readable table.
 
-    A report is not part of a version's promise: a damaged one costs the page its points, not the service its start.
+    A report is an optional part of a version: a damaged table leaves the page without points, and the service starts.
     """
     if not table.is_file():
         return NONE

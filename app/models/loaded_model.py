@@ -1,7 +1,8 @@
-"""One loaded version, and how many requests use it.
+"""One loaded version, and the number of requests that use it.
 
-main loads it; every request holds the one it began on from its first byte to its last (`with model:`), so that what it
-answers is one version's, whatever is loaded meanwhile. All of this happens on the event loop: counting needs no lock.
+loader.py creates it. A request uses one version from its beginning to its end (`with model:`), so that its response is
+computed by a single version, even if another one is loaded meanwhile. All of this happens on the event loop: counting
+needs no lock.
 """
 
 from __future__ import annotations
@@ -20,13 +21,13 @@ Headers = list[tuple[bytes, bytes]]
 
 
 class LoadedModel:
-    """A version in memory, with what was drawn of it.
+    """A version in memory, with a cache of the manifolds drawn from it.
 
     Args:
-        manifest: what it is.
-        engine: what runs it.
+        manifest: the version's manifest.
+        engine: runs the model.
         latent_picture: the report's latent.png, if it has one.
-        latent_points: the report's latents.npz, as latent_points.py tells it.
+        latent_points: the report's latent points as JSON, from latent_points.load.
     """
 
     def __init__(
@@ -52,13 +53,13 @@ class LoadedModel:
         return self
 
     def __exit__(self, *failure: object) -> None:
-        """Count its end."""
+        """Count the end of a request that used this model."""
         self.users -= 1
         if not self.users and self._when_unused is not None:
             self._retired()
 
     def retire(self, when_unused: Callable[[], object]) -> None:
-        """Have it called once, as soon as no request uses this model; no further one may begin."""
+        """Call `when_unused` after the last in-flight request releases this model; no further request may begin."""
         self._when_unused = when_unused
         if not self.users:
             self._retired()

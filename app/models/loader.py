@@ -1,4 +1,4 @@
-"""From a stored version to a model that serves."""
+"""Load a stored version as a LoadedModel: verify its files, open its engine, probe it and warm it up."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ log = logging.getLogger(__name__)
 
 
 def load_version(stored: StoredVersion, settings: Settings, open_engine: OpenEngine) -> LoadedModel:
-    """Verify, load, try and warm up a stored version.
+    """Verify, load, probe and warm up a stored version.
 
     Raises:
-        StoreError: it is not what its manifest says.
-        EngineError: the model does not do what its manifest says.
+        StoreError: the version does not match its manifest.
+        EngineError: the model's outputs do not match its manifest.
     """
     started = time.perf_counter()
     stored.verify()
@@ -52,7 +52,7 @@ def open_saved_models(stored: StoredVersion, settings: Settings) -> Engine:
     """Load the version's SavedModels; TensorFlow is imported here.
 
     Raises:
-        MissingTensorFlow: it is not installed.
+        MissingTensorFlow: TensorFlow is not installed.
     """
     require_tensorflow()
     from app.models.savedmodel import SavedModelEngine
@@ -61,9 +61,9 @@ def open_saved_models(stored: StoredVersion, settings: Settings) -> Engine:
 
 
 def release_memory() -> None:
-    """Collect garbage, and return free memory to the system; with glibc, elsewhere only the former.
+    """Collect garbage and, with glibc, return free memory to the OS.
 
-    To be called when something large was let go, such as what loading a version needed. Takes some milliseconds.
+    Call it after something large has been released, such as memory used only while loading. It takes some milliseconds.
     """
     gc.collect()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # malloc_trim(3)

@@ -1,4 +1,4 @@
-"""The commit record of a published version: what it is, how it was made, and the digest of every file."""
+"""The commit record of a published version: its shapes, its training, and the digest of every file."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class StoredFile(_Record):
 
 
 class PixelContract(_Record):
-    """What the numbers of an image mean, both into the encoder and out of the generator."""
+    """The meaning of an image's numbers, both as input of the encoder and as output of the generator."""
 
     dtype: str = "float32"
     low: float = 0.0

@@ -1,8 +1,9 @@
-"""Keeps what native libraries write to standard error apart, and logs it where it is wanted.
+"""Divert the messages that native libraries write to standard error, and log them.
 
-TensorFlow's C++ writes lines to file descriptor 2 while it is imported, before it can be told how to log; no variable
-silences them. Within `held`, descriptor 2 is a temporary file, while Python's own standard error stays where it was:
-no log line of another thread is lost. If the process dies within, a second process writes the file out.
+TensorFlow's C++ writes lines to file descriptor 2 while it is imported, before its logging can be configured; no
+environment variable silences them. Within `held`, descriptor 2 is a temporary file. Python's own standard error still
+leads to its original destination, so no log line of another thread is lost. If the process dies within `held`, a second
+process copies the file to standard error.
 """
 
 from __future__ import annotations
@@ -33,10 +34,10 @@ log = logging.getLogger(__name__)
 
 @contextmanager
 def held(source: str = "TensorFlow") -> Iterator[None]:
-    """Within, keep native output from standard error. It is logged as an error if the block raises, else for debugging.
+    """Divert native output from standard error; log it as errors if the block raises an exception, else for debugging.
 
     Args:
-        source: who writes; each line is logged under this name.
+        source: the library that writes; each line is logged under this name.
     """
     with ExitStack() as around:
         with suppress(OSError):  # no standard error, or no room for a file: then it comes as it comes
@@ -68,7 +69,7 @@ def _log(text: IO[bytes], source: str, level: int) -> None:
 
 @contextmanager
 def _diverted(text: IO[bytes], original: int) -> Iterator[None]:
-    """Within, descriptor 2 is `text`, and Python writes to `original`."""
+    """Replace descriptor 2 by `text` within the block; Python's own streams write to `original`."""
     _point_python_at(original, STDERR)
     os.dup2(text.fileno(), STDERR)
     try:
@@ -81,7 +82,7 @@ def _diverted(text: IO[bytes], original: int) -> Iterator[None]:
 def _point_python_at(descriptor: int, before: int) -> None:
     """Make Python's streams that write to `before` write to `descriptor`.
 
-    The streams stay the same objects, since handlers of logs, and libraries that are imported meanwhile, hold them.
+    The streams stay the same objects, because log handlers and libraries imported meanwhile hold references to them.
     """
     for stream in {sys.stderr, sys.__stderr__}:
         buffer = getattr(stream, "buffer", None)
@@ -96,7 +97,7 @@ def _point_python_at(descriptor: int, before: int) -> None:
 
 
 def _wait_for_handlers() -> None:
-    """Return once every log record that was being written has been written; later ones go the new way."""
+    """Wait until every log record that is being written has been written; later ones use the new descriptor."""
     loggers = [logging.getLogger(), *logging.Logger.manager.loggerDict.values()]
     for handler in {each for logger in loggers if isinstance(logger, logging.Logger) for each in logger.handlers}:
         handler.acquire()
@@ -105,7 +106,7 @@ def _wait_for_handlers() -> None:
 
 @contextmanager
 def _witnessed(text: IO[bytes], original: int) -> Iterator[None]:
-    """Within, have a second process wait, which writes `text` to `original` if this one dies."""
+    """Run a second process during the block, which copies `text` to `original` if this process dies."""
     witness = _witness(text, original)
     try:
         yield
@@ -116,7 +117,7 @@ def _witnessed(text: IO[bytes], original: int) -> Iterator[None]:
 
 
 def _witness(text: IO[bytes], original: int) -> subprocess.Popen[bytes] | None:
-    """Start the second process; None where that is impossible."""
+    """Start the second process; return None if it cannot be started."""
     command = [sys.executable, "-I", "-S", "-c", WITNESS, str(text.fileno())]
     try:
         return subprocess.Popen(

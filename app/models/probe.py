@@ -1,4 +1,4 @@
-"""Check that a version computes what it promises: before it serves, and again after a call has failed."""
+"""Check the outputs of a version: before it serves, and again after a call has failed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def probe(engine: Engine) -> None:
     """Call an engine on random images and on samples from the prior.
 
     Raises:
-        EngineError: a call fails, or its output is not what `check_outputs` accepts.
+        EngineError: a call fails, or `check_outputs` rejects its output.
     """
     random = np.random.default_rng(0)
     images = random.random((PROBES, *engine.image_shape), np.float32)
@@ -28,14 +28,14 @@ def check_outputs(engine: Engine, n: int, posterior: Posterior, images: FloatArr
     """Check the outputs of an engine's calls on n rows.
 
     Args:
-        engine: promises the shapes.
-        n: rows of each output.
-        posterior: of `encode` or `encode_uint8`.
-        images: of `generate`.
-        levels: of `generate_uint8`.
+        engine: the engine, which has the expected shapes.
+        n: number of rows of each output.
+        posterior: output of `encode` or `encode_uint8`.
+        images: output of `generate`.
+        levels: output of `generate_uint8`.
 
     Raises:
-        EngineError: a shape differs from the promised one, a number is not finite, or a pixel is outside of 0 .. 1.
+        EngineError: a shape differs from the expected one, a number is not finite, or a pixel is outside of 0 .. 1.
     """
     of_latents, of_images = (n, engine.latent_dim), (n, *engine.image_shape)
     outputs: tuple[tuple[str, FloatArray | ByteArray, tuple[int, ...]], ...] = (

@@ -1,10 +1,10 @@
-"""Follows the store: what is to be served now is loaded beside what is served, and takes its place.
+"""Follow the store: load the version to serve while the present one serves, then replace it.
 
-store --look, every few seconds, in a thread--> a version that is not served --load, in that thread--> LoadedModel
---swap, on the event loop--> new requests get it; the one before is freed when the last request that began on it is over
+store --poll, every few seconds, in a thread--> a version that is not served --load, in that thread--> LoadedModel
+--swap, on the event loop--> new requests use it; the previous one is freed after the last request that began on it
 
-A version that cannot be served is told of once, and left alone until its files change. Workers do this each for
-itself: they read the same store, so that all of them arrive at the same version.
+A version that cannot be served is reported once, and not tried again until its files change. Each worker does this by
+itself: all workers read the same store, so they arrive at the same version.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 
 class ReloadObserver(Protocol):
-    """What a reloader tells about its work."""
+    """The events that a reloader reports, for metrics."""
 
     def serves(self, version: int) -> None:
         """Record the version that is served from now on."""
@@ -45,27 +45,27 @@ class ReloadObserver(Protocol):
 
 
 class Target(Protocol):
-    """What a reloader keeps on a version: the service."""
+    """The service whose model a reloader replaces."""
 
     model: LoadedModel
     draining: bool
 
     def swap_model(self, model: LoadedModel) -> LoadedModel:
-        """Give new requests this version from now on; return the one before."""
+        """Use this version for new requests from now on; return the previous one."""
 
     async def wait_idle(self) -> None:
-        """Wait until the model call that is under way has ended."""
+        """Wait until the running model call has ended."""
 
 
 class Reloader:
-    """Keeps a service on the version that the store says.
+    """Keeps a service on the version that the store chooses.
 
     Args:
-        store: what to follow.
-        setting: the version that the operator has set, which no pin and no newer version overrides.
-        load: verifies, loads and warms a version; called in a thread.
-        service: what serves; its present model came from `store`.
-        observer: is told.
+        store: the store to follow.
+        setting: the version that the operator has set; it overrides the pin and newer versions.
+        load: verifies, loads and warms up a version; called in a thread.
+        service: the service; its present model came from `store`.
+        observer: is notified of reloads.
     """
 
     def __init__(
@@ -91,9 +91,9 @@ class Reloader:
 
     @asynccontextmanager
     async def every(self, interval_s: float) -> AsyncIterator[None]:
-        """While inside, look at the store about every so many seconds; 0 never looks.
+        """Check the store about every `interval_s` seconds during the block; 0 never checks.
 
-        At the end a version that is being loaded is waited for, and whatever is retired is freed, in use or not.
+        At the end, wait for a version that is being loaded, and free all retired versions, in use or not.
         """
         watching = asyncio.create_task(self._watch(interval_s)) if interval_s else None
         try:
@@ -122,7 +122,7 @@ class Reloader:
         return True
 
     async def look(self) -> None:
-        """Look at the store once, and serve what is to be served if it is another version, and good."""
+        """Check the store once; swap in the version to serve if it is not the served one and can be loaded."""
         if self._service.draining:
             return
         model = await asyncio.get_running_loop().run_in_executor(self._thread, self._found)
@@ -130,7 +130,7 @@ class Reloader:
             self._swap(model)
 
     def _found(self) -> LoadedModel | None:
-        """Load and return the version to change to; None if there is none, or none that can be loaded."""
+        """Load and return the version to swap in; return None if there is none, or if it cannot be loaded."""
         try:
             version = self._store.chosen(self._setting)
             seen = self._store.fingerprint(version)
@@ -156,7 +156,7 @@ class Reloader:
             return self._load(stored)
 
     def _cannot_tell(self, error: Exception) -> None:
-        """Nothing says what to serve: the store is gone or unreadable, or names a version that it does not hold."""
+        """Report, once per error, that the store is missing or unreadable, or chooses a version it does not hold."""
         if str(error) == self._trouble:
             return
         self._trouble = str(error)
@@ -185,7 +185,7 @@ class Reloader:
             freeing.add_done_callback(self._freeing.discard)
 
     async def _free(self, model: LoadedModel) -> None:
-        """Free what no request uses any more, once the model call of one that gave up has ended."""
+        """Free a version after the running model call has ended, which may outlast the request that started it."""
         await self._service.wait_idle()
         await asyncio.get_running_loop().run_in_executor(self._thread, _release, model)
 
@@ -206,5 +206,5 @@ def _short_turns() -> Iterator[None]:
 
 
 def _line(text: str) -> str:
-    """At most 300 characters on one line: a library's message may be a page."""
+    """Return a text as one line of at most 300 characters: a library's message may fill a page."""
     return " ".join(text.split())[:300]

@@ -1,8 +1,8 @@
-"""The engine on TensorFlow: the one module of the service that imports it.
+"""The engine on TensorFlow; the only module of the service that imports it.
 
-A SavedModel's signature is called through a session's callable with the single-threaded executor: on a small
-batch this costs an eighth of the same call through `tf.saved_model.load`, since no eager tensor, no function
-dispatch and no thread pool stands between the array and the kernels (docs/decisions/0002 and 0007).
+A SavedModel's signature is called through a session's callable with the single-threaded executor. On a small batch
+this takes an eighth of the time of the same call through `tf.saved_model.load`, because there is no eager tensor,
+function dispatch or thread pool between the array and the kernels (docs/decisions/0002 and 0007).
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ QUICK_CANDIDATES = (256, 128, 64, 32, 16, 8, 4, 1)
 
 
 class SavedModelEngine:
-    """A published version in memory.
+    """A published version that TensorFlow runs.
 
     Args:
         stored: the version; verify it first, since a SavedModel is a program.
         intra_op_threads: threads of one operation on the CPU; 0 leaves the number to TensorFlow.
 
     Raises:
-        CorruptVersion: a SavedModel does not load, lacks a signature, or has an operation that may not be there.
+        CorruptVersion: a SavedModel does not load, lacks a signature, or has an operation that is not allowed.
     """
 
     def __init__(self, stored: StoredVersion, intra_op_threads: int = 1) -> None:
@@ -108,7 +108,7 @@ class SavedModelEngine:
         check_outputs(self, n, posterior, images, levels)
 
     def _seconds(self, n: int) -> float:
-        """Return the seconds of the slower half of the model for n rows, the best of three."""
+        """Return the seconds that the slower half of the model takes for n rows, the best of three calls."""
         images = np.zeros((n, *self.image_shape), np.float32)
         z = np.zeros((n, self.latent_dim), np.float32)
         return max(_fastest(lambda: self.encode(images)), _fastest(lambda: self.generate_uint8(z)))
@@ -128,7 +128,7 @@ def _fastest(call: Callable[[], Any]) -> float:
 
 
 def tensorflow() -> Any:
-    """TensorFlow, imported at the first call, without its banner."""
+    """Return TensorFlow, imported at the first call, without its banner."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     # On a few rows TensorFlow's own kernels take 20 to 40 % less than oneDNN's, on many as long (decision 0007).
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
@@ -141,10 +141,10 @@ def tensorflow() -> Any:
 
 @contextmanager
 def _keras_unseen() -> Iterator[None]:
-    """Make importing Keras fail, which TensorFlow tries and can do without, unless it is there already.
+    """Make TensorFlow's optional import of Keras fail during the block, unless Keras is already imported.
 
-    Inference needs none of it, and where training is installed it brings pandas, scikit-learn and matplotlib along: 2.5
-    seconds of a core and 160 MB for each worker.
+    Inference does not need Keras. Where training is installed, Keras also imports pandas, scikit-learn and matplotlib:
+    2.5 seconds of a core and 160 MB per worker.
     """
     if "keras" in sys.modules:
         yield
@@ -157,9 +157,9 @@ def _keras_unseen() -> Iterator[None]:
 
 
 class _Session:
-    """One SavedModel, its variables turned to constants, in a session of its own.
+    """One SavedModel in its own session, with its variables converted to constants.
 
-    Half of the operations of a call would otherwise fetch variables; on one row that is a tenth of its time.
+    Otherwise half of the operations of a call would fetch variables; on one row that is a tenth of the call's time.
     """
 
     def __init__(self, folder: Path, intra_op_threads: int) -> None:
@@ -176,7 +176,7 @@ class _Session:
         self._session = self._tf.compat.v1.Session(graph=self._graph, config=config)
 
     def _read(self, folder: Path, config: Any) -> tuple[dict[str, Any], Any]:
-        """Return the signatures by name, and a GraphDef of all that they compute."""
+        """Return the signatures by name, and a GraphDef of their outputs."""
         v1 = self._tf.compat.v1
         with v1.Session(graph=self._tf.Graph(), config=config) as session:
             signatures = dict(v1.saved_model.loader.load(session, ["serve"], str(folder)).signature_def)
@@ -195,7 +195,7 @@ class _Session:
         return config
 
     def signature(self, name: str, source: str, targets: tuple[str, ...]) -> Run:
-        """One signature as a function from the array named `source` to the arrays named `targets`.
+        """Return one signature as a function from the array named `source` to the arrays named `targets`.
 
         Raises:
             CorruptVersion: the SavedModel has no such signature, input or output.
@@ -228,7 +228,11 @@ class _Session:
 
 
 def _check(folder: Path) -> None:
-    """Look through a SavedModel before anything of it runs."""
+    """Check the graphs of a SavedModel before anything of it runs.
+
+    Raises:
+        CorruptVersion: the file cannot be read, or a graph has an operation that is not allowed.
+    """
     from google.protobuf.message import DecodeError
     from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 

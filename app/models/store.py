@@ -1,7 +1,8 @@
-"""The model store on disk: which versions there are, and whether one is what its manifest says.
+"""The model store on disk: lists the published versions, and verifies a version against its manifest.
 
-encoder/<version>/ and generator/<version>/ are SavedModels in TensorFlow Serving's layout, manifests/<version>.json
-is written last by training. A file `pin` beside them may hold the number of the version to serve. Nothing here writes.
+encoder/<version>/ and generator/<version>/ are SavedModels in TensorFlow Serving's layout. Training writes
+manifests/<version>.json last. An optional file `pin` beside them holds the number of the version to serve. This module
+writes nothing.
 """
 
 from __future__ import annotations
@@ -26,14 +27,14 @@ Fingerprint = tuple[tuple[str, int, int, int, int], ...]
 
 @dataclass(frozen=True)
 class StoredVersion:
-    """One published version and where it lies."""
+    """One published version and its location."""
 
     root: Path
     manifest: Manifest
 
     @property
     def version(self) -> int:
-        """Its number."""
+        """The version's number."""
         return self.manifest.version
 
     @property
@@ -48,14 +49,15 @@ class StoredVersion:
 
     @property
     def report(self) -> Path:
-        """Folder of pictures and tables; what is in it is not part of the promise."""
+        """Folder of the report's pictures and tables; the manifest does not list them."""
         return self.root / REPORTS / str(self.version)
 
     def verify(self) -> None:
         """Compare every file with the manifest.
 
         Raises:
-            CorruptVersion: a file is missing, surplus, unreadable, a link, reached by one, or of another content.
+            CorruptVersion: a file is missing, not listed, unreadable, a symbolic link or reached through one, or has
+                another content.
         """
         try:
             self._refuse_links()
@@ -82,7 +84,7 @@ class StoredVersion:
                 raise CorruptVersion(f"Version {self.version}: {name} is not in the manifest.")
 
     def _refuse_links(self) -> None:
-        """Refuse symbolic links inside the store: a link's target may change after it was checked, or lie anywhere."""
+        """Refuse symbolic links inside the store: a link's target may change after the check, or lie anywhere."""
         folders = [self.root / name for name in (*PARTS, MANIFESTS, REPORTS)]
         manifest = self.root / MANIFESTS / f"{self.version}.json"
         inside = (path for folder in (self.encoder, self.generator, self.report) for path in _tree(folder))
@@ -106,7 +108,7 @@ class ModelStore:
         """Return the version that the store's file `pin` names; None if there is no such file.
 
         Raises:
-            StoreError: it does not hold a version's number.
+            StoreError: the file cannot be read, is a link, or does not hold a version's number.
         """
         path = self.root / PIN
         try:
@@ -120,7 +122,7 @@ class ModelStore:
         return int(text)
 
     def chosen(self, setting: int | None = None) -> int:
-        """Return the version to serve: the one of the setting, else the pinned one, else the newest.
+        """Return the version to serve: the setting's, else the pinned one, else the newest.
 
         Raises:
             NoSuchVersion: the store does not hold it.
@@ -129,10 +131,10 @@ class ModelStore:
         return self._known(self.pinned() if setting is None else setting)
 
     def fingerprint(self, version: int) -> Fingerprint:
-        """See Fingerprint; cheap enough to be asked for every few seconds.
+        """Return path, inode, mode, size and modification time of each file; cheap enough to call every few seconds.
 
         Raises:
-            OSError: the store cannot be looked at.
+            OSError: the store cannot be read.
         """
         paths = (
             self.root / MANIFESTS / f"{version}.json",
@@ -142,7 +144,7 @@ class ModelStore:
         return tuple((str(path), at.st_ino, at.st_mode, at.st_size, at.st_mtime_ns) for path, at in found)
 
     def open(self, version: int | None = None) -> StoredVersion:
-        """One version, the newest by default; its files are not looked at yet.
+        """Return one version, the newest by default, without checking its files.
 
         Raises:
             NoSuchVersion: the store does not hold it.
@@ -174,7 +176,7 @@ class ModelStore:
 
 
 def digest(path: Path) -> str:
-    """SHA-256 of a file's content, in hex."""
+    """Return the SHA-256 of a file's content, in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -1,7 +1,7 @@
-"""The line that says where the service answers, once it does.
+"""Log the address of the service once it accepts connections.
 
-A single process logs it itself. Each of several workers tells its version to the supervisor (workers.py), which logs it
-when all have done so.
+A single process logs it itself. With several workers, each reports its version to the supervisor (workers.py), which
+logs the address when all have reported.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ log = logging.getLogger(__name__)
 
 
 def announce(version: int, host: str, listener: socket.SocketType) -> None:
-    """Log where the service answers."""
+    """Log the served version and the address of the service."""
     log.info("digit-vae serves version %d at %s", version, address(host, listener))
 
 
 def address(host: str, listener: socket.SocketType) -> str:
-    """Return the address of a listening socket as a person can open it.
+    """Return the address of a listening socket in a form that a person can open.
 
     Args:
-        host: as it was asked for; all addresses of the machine become its loopback address.
-        listener: has the port, also where any free one was asked for.
+        host: the requested host; an unspecified address is shown as the loopback address.
+        listener: provides the port, which the system may have chosen.
     """
     name = listener.getsockname()
     if not isinstance(name, tuple):
@@ -49,18 +49,18 @@ def _reachable(host: str) -> str:
 
 
 class AnnouncingServer(uvicorn.Server):
-    """uvicorn's server, which announces the version and the address instead of the address alone."""
+    """uvicorn's server, which logs the served version together with the address."""
 
     def _log_started_message(self, listeners: Sequence[socket.SocketType]) -> None:
         announce(_version(self.config.loaded_app), self.config.host, listeners[0])
 
 
 class TellingServer(uvicorn.Server):
-    """uvicorn's server in a worker.
+    """uvicorn's server in a worker, which reports the served version to the supervisor.
 
     Args:
-        config: uvicorn's.
-        tell: told the version that is served once connections are accepted.
+        config: uvicorn's configuration.
+        tell: called with the served version once connections are accepted.
     """
 
     def __init__(self, config: uvicorn.Config, tell: Callable[[int], None]) -> None:
@@ -68,13 +68,13 @@ class TellingServer(uvicorn.Server):
         self._tell = tell
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start as ever, then tell."""
+        """Start the server, then report the served version."""
         await super().startup(sockets)
         self._tell(_version(self.config.loaded_app))
 
 
 def _version(application: Any) -> int:
-    """Return the version that an application serves; layers that uvicorn puts around it have it as `app`."""
+    """Return the version that an application serves; uvicorn's own layers hold the application as `app`."""
     while not hasattr(application, "service"):
         application = application.app
     version: int = application.service.model.version

@@ -1,4 +1,4 @@
-"""The application that requests enter: FastAPI with what stands before it."""
+"""The FastAPI application, with the ASGI layers around it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from app.server.at_once import AtOnce
 
 
 class Application(FastAPI):
-    """FastAPI behind the edge: what takes a short cut there never comes in here."""
+    """FastAPI inside the layers of `edge`; a request that one of them answers does not enter FastAPI."""
 
     edge: ASGIApp
     express: AtOnce | None = None
@@ -23,7 +23,7 @@ class Application(FastAPI):
             self.express.service = service
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request, or the lifespan."""
+        """Answer one request with the model that serves when it arrives, or run the lifespan."""
         scope["app"] = self
         service = self.service
         if service is None:

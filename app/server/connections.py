@@ -1,10 +1,10 @@
-"""All connections of a process: how many there may be, and how long each may keep the service waiting.
+"""All connections of a process: their maximum number, and time limits for each of their states.
 
 uvicorn -> BoundedProtocol --admit, forget--> Connections;  the sweep --state, time_out--> BoundedProtocol
 
-Nothing is timed while requests come and go. The sweep looks at every connection about once a second and remembers what
-it waits for; only what has not changed since an earlier look has a duration. A request that is over before the next
-look costs nothing, and what is too slow is noticed at most two looks late, never early.
+No timer runs per request. The sweep records the state of every connection about once a second. A state has a duration
+only if an earlier sweep has seen it unchanged. A request that ends before the next sweep costs nothing. A slow
+connection is closed at most two sweeps late, never early.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 
 class ConnectionState(Enum):
-    """What keeps a connection waiting; the values are how the log calls a connection that was closed for it."""
+    """The states of a connection; the values describe a closed connection in the log."""
 
     SERVICE = "at work"  # bounded by admission.py and body_limit.py
     IDLE = "idle"  # no request under way
@@ -37,11 +37,11 @@ class ConnectionState(Enum):
 
 
 class Connection(Protocol):
-    """What the sweep asks of a connection."""
+    """The interface of a connection that the sweep uses."""
 
     @property
     def unsent(self) -> int:
-        """Bytes of answers that the caller has not taken yet."""
+        """Bytes of responses that the client has not received yet."""
 
     def state(self) -> tuple[ConnectionState, object]:
         """Return the state of the connection and the request it concerns; equal results mean an unchanged state."""
@@ -52,7 +52,7 @@ class Connection(Protocol):
 
 @dataclass(frozen=True)
 class Bounds:
-    """What a connection may ask for; see the settings of the same names."""
+    """The limits of connections; see the settings of the same names."""
 
     connections: int
     header_bytes: int
@@ -63,7 +63,7 @@ class Bounds:
 
     @staticmethod
     def of(settings: Settings) -> Bounds:
-        """As an operator has set them."""
+        """Return the limits that the settings give."""
         return Bounds(
             connections=settings.max_connections,
             header_bytes=settings.max_header_bytes,
@@ -80,7 +80,7 @@ class Bounds:
 
     @property
     def look_s(self) -> float:
-        """The time from one look to the next."""
+        """Seconds from one sweep to the next."""
         return min(MAX_SWEEP_S, max(MIN_SWEEP_S, min(self.allowed_s.values()) / LOOKS))
 
 
@@ -92,7 +92,7 @@ class _Seen:
 
 
 class Connections:
-    """The connections of one event loop. Made before there is a loop, so that it can be handed to a new process."""
+    """The connections of one event loop. It is created before the loop, so that it can be passed to a new process."""
 
     def __init__(self, bounds: Bounds) -> None:
         self.bounds = bounds
@@ -105,7 +105,7 @@ class Connections:
         return len(self._seen)
 
     def admit(self, connection: Connection) -> bool:
-        """Take it in, if need be in place of an idle one; False if there is no room."""
+        """Count a connection, closing an idle one for it if necessary; return False if there is no room."""
         if len(self._seen) >= self.bounds.connections and not self._made_room():
             return False
         self._seen[connection] = None
@@ -114,7 +114,7 @@ class Connections:
         return True
 
     def forget(self, connection: Connection) -> None:
-        """Stop counting a connection that is closed or was handed on."""
+        """Stop counting a connection that is closed or being closed."""
         self._seen.pop(connection, None)
 
     def _made_room(self) -> bool:
@@ -153,7 +153,7 @@ class Connections:
         return (connection, wait) if now - seen.since > self.bounds.allowed_s.get(wait, float("inf")) else None
 
     def _shed_slow_readers(self) -> int:
-        """Drop who has kept an answer longest, until what is unsent fits its bound; how many."""
+        """Abort the slowest readers until unsent bytes fit `max_unsent_bytes`; return how many were aborted."""
         slow = [(seen.since, each) for each, seen in self._seen.items() if seen and seen.wait is ConnectionState.READER]
         unsent = sum(each.unsent for _, each in slow)
         dropped = 0
@@ -167,6 +167,6 @@ class Connections:
 
 
 def _time_out(connection: Connection, wait: ConnectionState) -> None:
-    """Close a connection; if the caller has gone in the meantime, that must not end the sweep over the others."""
+    """Close a connection; ignore an OSError, since the client may be gone and the sweep must check the others."""
     with suppress(OSError):
         connection.time_out(wait)

@@ -1,9 +1,9 @@
-"""How the process ends: at once, past the interpreter's own way out.
+"""Terminate the process immediately, skipping interpreter shutdown.
 
-Python's way out runs the destructors of every native library, TensorFlow's among them, while some of its threads are
-still about: a crash there would make a failure of a stop that answered everybody. Nothing is left to be done by then:
-answers are sent, the model's session is closed, the kernel takes back the rest. Where a model call hangs, that way out
-would wait for it.
+Interpreter shutdown runs the destructors of every native library, including TensorFlow's, while some of its threads
+still run. A crash there would make a failure of a stop in which every request was answered. Nothing is left to do by
+then: responses are sent, the model's session is closed, and the kernel reclaims the rest. If a model call hangs,
+interpreter shutdown would wait for it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 
 def exit_process(code: int) -> NoReturn:
-    """End the process, from any thread, with this exit code. What was logged and printed is written out first."""
+    """Terminate the process with this exit code, from any thread, after flushing the log, stdout and stderr."""
     signal.alarm(LAST_WORDS_S)  # ends the process if that blocks, in a pipe that nobody reads for instance
     logging.shutdown()
     for stream in (sys.stdout, sys.stderr):
@@ -33,10 +33,9 @@ def exit_process(code: int) -> NoReturn:
 
 
 def exit_for_restart(reason: str, show_threads: bool = False) -> NoReturn:
-    """End the process for a fault that a new one is free of; whoever started it starts it again.
+    """Log `reason` and terminate the process with exit code FAULT, so that it is restarted.
 
-    That is uvicorn's supervisor where there are several workers, and a container's restart policy or an init system
-    where there is one.
+    With several workers, uvicorn's supervisor restarts it; with one, a container's restart policy or an init system.
     """
     signal.alarm(LAST_WORDS_S)
     if show_threads and sys.__stderr__ is not None:

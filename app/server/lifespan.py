@@ -1,4 +1,4 @@
-"""From the start to the stop: the service, and what watches over it."""
+"""Startup and shutdown: the service, with its reloader and its watchdog."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ if TYPE_CHECKING:
 async def running(
     app: Application, settings: Settings, open_engine: OpenEngine, tracers: TracerProvider | None
 ) -> AsyncIterator[None]:
-    """While inside, the application has a service, which follows the store and leaves when it cannot go on.
+    """Run the service during the block: it follows the store, and exits for a restart if it cannot continue.
 
     Raises:
-        StoreError: there is no version, or it is not what its manifest says.
-        EngineError: the model does not do what its manifest says.
+        StoreError: there is no version, or it does not match its manifest.
+        EngineError: the model's outputs do not match its manifest.
     """
     tensorflow = open_engine is open_saved_models
     with ExitStack() as around:
@@ -70,9 +70,9 @@ async def running(
 
 
 def _settle() -> None:
-    """Give back what only loading needed, and keep the collector from what stays.
+    """Return memory used only while loading to the OS, and exclude long-lived objects from garbage collection.
 
-    TensorFlow is a million objects that will never be garbage: looking through them holds up every request.
+    TensorFlow creates a million objects that never become garbage; scanning them would delay every request.
     """
     release_memory()
     gc.freeze()
@@ -84,9 +84,9 @@ def _batchers(tracers: TracerProvider | None, version: str) -> Callable[..., Bat
 
 @contextmanager
 def _draining(service: Service, drain_s: float) -> Iterator[None]:
-    """While inside, SIGTERM first makes the service say that it is not ready, and stops the server `drain_s` later.
+    """Handle SIGTERM during the block: report the service as not ready, and stop the server `drain_s` seconds later.
 
-    The server's own handler closes the port at once, so that a balancer would learn of it by failed connections.
+    The server's own handler closes the port at once, so that a load balancer would notice only by failed connections.
     """
     stop = signal.getsignal(signal.SIGTERM)
     if threading.current_thread() is not threading.main_thread() or not callable(stop):

@@ -1,4 +1,4 @@
-"""What this machine, or the container's share of it, has: cores, memory, a GPU; and what the service takes of it."""
+"""Cores, memory and GPU of this machine or container, and the default numbers of workers and threads."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ GPU_NODES = ("/dev/nvidia0", "/dev/nvidiactl", "/dev/kfd")
 
 
 def default_workers() -> int:
-    """As many processes as the machine feeds: by cores and memory; one where there is a GPU, which has one owner."""
+    """Return the number of workers for the cores and memory, at most MAX_WORKERS; 1 with a GPU: one process owns it."""
     if _has_gpu():
         return 1
     by_memory = _memory_bytes() // WORKER_BYTES
@@ -19,7 +19,7 @@ def default_workers() -> int:
 
 
 def default_batch_threads(workers: int) -> int:
-    """Cores that each worker has to itself; one where there is a GPU, on which a batch is better left whole."""
+    """Return the number of cores per worker; 1 with a GPU, so that a batch is not split."""
     return 1 if _has_gpu() else max(1, int(_cores()) // workers)
 
 
@@ -28,14 +28,14 @@ def _has_gpu() -> bool:
 
 
 def _cores() -> float:
-    """Cores this process may use: its affinity, or its control group's share if that is less."""
+    """Return the number of cores this process may use: its affinity, or its control group's quota if that is less."""
     cores = float(len(os.sched_getaffinity(0)))
     quota, _, period = _read("/sys/fs/cgroup/cpu.max").partition(" ")
     return min(cores, int(quota) / int(period)) if quota.isdigit() and period.isdigit() else cores
 
 
 def _memory_bytes() -> int:
-    """Memory of the machine, or of the control group if that is less."""
+    """Return the bytes of memory of the machine, or the limit of the control group if that is less."""
     installed = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     limit = _read("/sys/fs/cgroup/memory.max")
     return min(installed, int(limit)) if limit.isdigit() else installed

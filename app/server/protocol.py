@@ -1,7 +1,7 @@
-"""uvicorn's HTTP protocol with bounds on what a caller may send before, between and after bodies, and on its pace.
+"""uvicorn's HTTP protocol with limits on a client's bytes before, between and after bodies, and on its pace.
 
-A connection that breaks one is answered with a problem document, if it can still be answered, and closed. Bodies are
-bounded further inside, where their routes are known: body_limit.py, body_clock.py.
+A connection that exceeds a limit is answered with a problem document, if that is still possible, and closed. Bodies
+have further limits inside the application, where their routes are known: body_limit.py, body_clock.py.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ RESET = struct.pack("ii", 1, 0)  # linger, for no time: close() resets the conne
 
 
 class BoundedProtocol(ExpressProtocol):
-    """To be given to uvicorn as `http`, with `connections` filled in."""
+    """The protocol class that uvicorn gets as `http`, with `connections` filled in."""
 
     def __init__(self, connections: Connections, **given: Any) -> None:
         super().__init__(**given)
@@ -54,7 +54,7 @@ class BoundedProtocol(ExpressProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Bytes from the client; whole requests, as they mostly are, pass without a look."""
+        """Parse bytes from the client, and count those of a head or a body that is not complete yet."""
         self._piece = len(data)
         cycle = self.cycle
         if self.scope is self._ended:
@@ -76,7 +76,7 @@ class BoundedProtocol(ExpressProtocol):
             self._framing = 0
 
     def _more_of_the_body(self, data: bytes) -> None:
-        """Chunks have sizes, and trailers may follow them: neither shows in the body, and both take memory."""
+        """Parse more of a body; limit chunk sizes and trailers, which take memory but are not part of the body."""
         cycle, before = self.cycle, len(self.cycle.body)
         super().data_received(data)
         if self.scope is self._ended or self.scope is not cycle.scope:
@@ -89,7 +89,7 @@ class BoundedProtocol(ExpressProtocol):
             self._close_with()
 
     def on_message_complete(self) -> None:
-        """Note that a request is whole, also if it is answered already, of which uvicorn takes no note."""
+        """Record that a request is complete, even one that is answered already, which uvicorn does not record."""
         if self.ignores_message():
             return
         super().on_message_complete()
@@ -122,11 +122,11 @@ class BoundedProtocol(ExpressProtocol):
         )
 
     def send_400_response(self, msg: str) -> None:
-        """Answer bytes that are no HTTP with a problem document, where uvicorn answers in text."""
+        """Answer bytes that are not HTTP with a problem document; uvicorn would answer in plain text."""
         self._refuse(self._refusal or MalformedRequest("The bytes are not a request in HTTP/1.1 (RFC 9112)."))
 
     def on_response_complete(self) -> None:
-        """As uvicorn's, without a timer for each answer: the sweep sees who is idle for too long."""
+        """Start the next pipelined request, as uvicorn does, but no idle timer: the sweep closes idle connections."""
         self.server_state.total_requests += 1
         if self.transport.is_closing():
             return
@@ -136,7 +136,7 @@ class BoundedProtocol(ExpressProtocol):
 
     @property
     def unsent(self) -> int:
-        """See connections.Connection; what the kernel holds is counted with what it has not taken yet."""
+        """Unsent bytes, see connections.Connection, including those in the kernel's send buffer."""
         return int(self.transport.get_write_buffer_size()) + _in_the_kernel(self.transport.get_extra_info("socket"))
 
     def state(self) -> tuple[ConnectionState, object]:
@@ -152,7 +152,7 @@ class BoundedProtocol(ExpressProtocol):
         return (ConnectionState.IDLE if self.scope is self._ended else ConnectionState.BODY_TAIL), latest
 
     def _reads_a_head(self, scope: object) -> bool:
-        """Whether the request of `scope` has begun and its head has not ended."""
+        """Return whether the request of `scope` has begun and its head is not complete yet."""
         return scope is not None and scope is self.scope and (self.cycle is None or self.cycle.scope is not scope)
 
     def time_out(self, wait: ConnectionState) -> None:
@@ -168,11 +168,14 @@ class BoundedProtocol(ExpressProtocol):
             self.transport.close()
 
     def _refuse(self, error: DigitVaeError) -> None:
-        """Say why, and take leave."""
+        """Send an error and close the connection."""
         self._close_with(_message(error, self.url.decode("latin-1") if self.scope else ""))
 
     def _close_with(self, message: bytes = b"") -> None:
-        """Close, after `message`; but at once while an answer is under way, which could not be told from it."""
+        """Send `message` and close.
+
+        While a response is under way, abort without `message`: the client could not distinguish it from the response.
+        """
         if self._refused or self.transport.is_closing():
             return
         self._refused = True
@@ -185,7 +188,7 @@ class BoundedProtocol(ExpressProtocol):
         self._close_lingering()
 
     def _close_lingering(self) -> None:
-        """Read away what still comes, for a moment: closing before would reset the connection (RFC 9112, 9.6)."""
+        """Half-close and discard input for LINGER_S, so that the client can read the response (RFC 9112, 9.6)."""
         transport: Any = self.transport
         transport.flush()
         self.loop.call_later(LINGER_S, transport.abort)
@@ -202,7 +205,7 @@ class BoundedProtocol(ExpressProtocol):
 
 
 class _Discarding(asyncio.Protocol):
-    """What a refused caller still sends goes nowhere."""
+    """A protocol that discards the remaining input of a rejected client."""
 
     def __init__(self, left: BoundedProtocol, connections: Connections) -> None:
         self._left = left
@@ -216,7 +219,7 @@ class _Discarding(asyncio.Protocol):
 
 
 def _in_the_kernel(connection: socket.socket | None) -> int:
-    """Bytes that were sent and not acknowledged; 0 where the system does not tell."""
+    """Return the number of bytes sent but not acknowledged; 0 if the system does not report it."""
     try:
         return int.from_bytes(fcntl.ioctl(connection or -1, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
     except (OSError, ValueError):  # closed in the meantime
@@ -224,7 +227,7 @@ def _in_the_kernel(connection: socket.socket | None) -> int:
 
 
 def _message(error: DigitVaeError, path: str) -> bytes:
-    """Render an error as a whole HTTP/1.1 message, by problems.py."""
+    """Render an error as a complete HTTP/1.1 message, with the response of problems.py."""
     response = problems.problem_response(error, problems.in_protocol(path))
     fields = [(name, value) for name, value in response.raw_headers if name != b"connection"]
     head = b"".join(b"%b: %b\r\n" % field for field in (*fields, (b"connection", b"close")))

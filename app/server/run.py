@@ -1,4 +1,4 @@
-"""Serves with uvicorn: one process, or workers below a supervisor, until it is told to stop."""
+"""Serve with uvicorn until stopped: one process, or several workers under a supervisor."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ OTHER_FILES = 256  # descriptors that are no connections: the store, the log, wh
 
 
 def serve(settings: Settings, host: str, port: int, workers: int | None = None) -> NoReturn:
-    """Serve until told to stop, then end the process.
+    """Serve until stopped, then terminate the process.
 
     Args:
-        settings: those of the environment, which the workers read again.
-        host: the address to listen at.
-        port: 0 for any free one.
-        workers: how many processes; by default as many as the machine feeds.
+        settings: the settings of the environment, which the workers read again.
+        host: the address to listen on.
+        port: the port; 0 for any free one.
+        workers: number of processes; by default as many as the machine's cores and memory allow.
     """
     workers = workers or default_workers()
     if not settings.batch_threads:
@@ -53,7 +53,7 @@ def serve(settings: Settings, host: str, port: int, workers: int | None = None) 
 
 @contextmanager
 def _shared_counts(workers: int, settings: Settings) -> Iterator[None]:
-    """Make a folder in which several workers share their counts, unless the operator named one."""
+    """Create a folder in which several workers share their metrics, unless the operator has set one."""
     if workers == 1 or settings.metrics_dir is not None:
         yield
         return
@@ -83,7 +83,7 @@ def _config(settings: Settings, host: str, port: int, workers: int) -> uvicorn.C
 
 
 def _run(config: uvicorn.Config) -> int:
-    """Serve until told to stop; the exit code. As uvicorn.run does, which keeps to itself why its workers ended."""
+    """Serve until stopped; return the exit code. Unlike uvicorn.run, report a worker that failed to start."""
     signal.signal(signal.SIGTERM, _exit)
     try:
         if config.workers == 1:
@@ -103,7 +103,7 @@ def _run(config: uvicorn.Config) -> int:
 
 
 def _bound(config: uvicorn.Config) -> socket.socket:
-    """Bind the socket that the workers share. Do not log uvicorn's line about it: nobody answers yet."""
+    """Bind and return the socket that the workers share, without uvicorn's log line: no worker answers yet."""
     logger = logging.getLogger("uvicorn.error")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -114,7 +114,10 @@ def _bound(config: uvicorn.Config) -> socket.socket:
 
 
 def _connections(settings: Settings) -> Connections:
-    """As many as the settings say, or as files may be open: many shells allow 1024, unless one asks for more."""
+    """Return Connections with the settings' limits, or with fewer connections if fewer files may be open.
+
+    The soft limit of open files is raised first: in many shells it is 1024 unless a process asks for more.
+    """
     wanted = settings.max_connections + OTHER_FILES
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)

@@ -1,10 +1,10 @@
-"""Keeps signals away from the threads that compute.
+"""Keep signals away from the threads that compute.
 
-TensorFlow's matrix product as this service runs it (2.21, no oneDNN operations, see decisions/0007) does not survive a
-signal handler on its stack: the heap is damaged, and the process dies ("corrupted size vs. prev_size while
-consolidating") or hangs, in one of five stops under load. So all threads that may compute, the main one first among
-them, block signals, and a thread that does nothing else takes them. Python notes them there, wakes the event loop, and
-runs their handlers in the main thread as ever, between two of its own instructions.
+TensorFlow's matrix product as this service runs it (2.21, without oneDNN operations, see decisions/0007) does not
+survive a signal handler on its stack: the heap is damaged, and the process dies ("corrupted size vs. prev_size while
+consolidating") or hangs, in one of five stops under load. So all threads that may compute, including the main thread,
+block signals, and a thread that does nothing else receives them. Python records a signal there, wakes the event loop,
+and runs its handler in the main thread as usual, between two of its own instructions.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ SENT = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIG
 
 @contextmanager
 def taken_elsewhere() -> Iterator[None]:
-    """While inside, this thread and those that it starts are not interrupted by signals sent to the process."""
+    """Block signals in this thread and those it starts during the block; another thread receives them."""
     ended = threading.Event()
     taker = threading.Thread(target=ended.wait, name="signals", daemon=True)
     taker.start()  # before the signals are blocked: a thread begins with the mask of the one that starts it

@@ -1,6 +1,6 @@
-"""uvicorn's HTTP protocol, which ignores `Upgrade` as a server may that offers no other protocol (RFC 9110, 7.8).
+"""uvicorn's HTTP protocol, ignoring `Upgrade`, as a server may that offers no other protocol (RFC 9110, 7.8).
 
-llhttp stops reading HTTP at the end of such a head: the body would be lost, or be run as the next request. Java's
+llhttp stops parsing HTTP at the end of such a head: the body would be lost, or be parsed as the next request. Java's
 HttpClient sends the field with every first request, and so do proxies set up for WebSockets.
 """
 
@@ -13,7 +13,7 @@ CONNECT = b"CONNECT"
 
 
 class UpgradeIgnoringProtocol(HttpToolsProtocol):
-    """To be given to uvicorn as `http`."""
+    """uvicorn's protocol that parses a request with `Upgrade` as one without it."""
 
     def data_received(self, data: bytes) -> None:
         """Parse bytes from the client. A head with `Upgrade` is parsed a second time, without that field."""
@@ -29,11 +29,11 @@ class UpgradeIgnoringProtocol(HttpToolsProtocol):
             self.send_400_response("")
 
     def ignores_message(self) -> bool:
-        """Return whether the parser is at a message that it will be given again without `Upgrade`."""
+        """Return whether the parser is at a message that will be parsed again without `Upgrade`."""
         return bool(self.parser.should_upgrade()) and self.parser.get_method() != CONNECT
 
     def _head_without_upgrade(self) -> bytes:
-        """Put a new parser in the place of the one that has stopped; return the head to begin with."""
+        """Replace the stopped parser by a new one; return the head, without `Upgrade`, for it to begin with."""
         method, version = self.parser.get_method(), self.parser.get_http_version().encode()
         self.parser = httptools.HttpRequestParser(self)
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does

@@ -1,8 +1,8 @@
-"""Notices a model call that never returns: a thread beside the event loop, for a loop that is stuck cannot look.
+"""Detect a hanging model call or event loop, in a separate thread, since a blocked loop cannot check itself.
 
-It looks every so often whether the loop still turns and whether the inference thread is still at the same batch. The
-ones it watches do nothing for it. It counts its own looks and not the time, so a process that was stopped (SIGSTOP, a
-frozen container, a suspended machine) does not seem stuck when it goes on.
+The thread checks at intervals whether the event loop still runs and whether the inference thread is still at the same
+batch. The watched threads do no work for it. It counts its own checks and not the time, so a process that was stopped
+(SIGSTOP, a frozen container, a suspended machine) does not seem to hang when it continues.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ LOOKS = 10  # that a call must outlast
 
 
 class Watchdog:
-    """Watches while it is entered, from the event loop that is to be watched.
+    """Watches the event loop on which it is entered, and the model calls, until it is left.
 
     Args:
-        limit_s: longest time, in seconds, that a call or a turn of the loop may take; 0 watches nothing.
-        running_batch: what the inference thread is at; another object for each batch, None if it is idle.
-        unready: called on the loop, if that still turns, once something is stuck.
-        exit_process: called in the watchdog's thread, a moment later, with a sentence that says why.
-        last_words_s: that moment, in seconds: for answers to those who wait, and for balancers to look elsewhere.
+        limit_s: time limit, in seconds, of a model call or one iteration of the loop; 0 disables the watchdog.
+        running_batch: returns a token identifying the running batch, or None if idle.
+        unready: called on the loop, if that still runs, once something hangs.
+        exit_process: called in the watchdog's thread, `last_words_s` seconds later, with the reason as a sentence.
+        last_words_s: delay, in seconds, in which waiting requests are answered and load balancers notice.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
-"""What a worker owes to the process that supervises it, to end when that does; and the other way round.
+"""Worker processes and their supervisor: each notices when the other ends.
 
-A supervisor that is killed outright tells its workers nothing. They would go on holding the port and a model each, and
-the service that is started in its place could not listen.
+A supervisor that is killed (SIGKILL) cannot notify its workers. They would keep the port and a model each, and a new
+service could not listen on that port.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 
 def end_with_supervisor() -> None:
-    """In a worker, stop as by SIGTERM once the supervisor has died. In a process that has none, do nothing."""
+    """Stop a worker, as by SIGTERM, once its supervisor has died; do nothing in a process without a supervisor."""
     supervisor = multiprocessing.parent_process()
     if supervisor is not None:
         threading.Thread(target=_follow, args=(supervisor,), name="supervisor", daemon=True).start()
@@ -38,10 +38,10 @@ def _follow(supervisor: BaseProcess) -> None:
 
 
 class Worker(Process):
-    """uvicorn's worker process, which tells its supervisor what it serves, and whose end that notices at once.
+    """uvicorn's worker process, which reports the served version and whose end the supervisor notices at once.
 
-    uvicorn keeps the worker's end of their pipe open in the supervisor too. A worker that ends while it is asked how it
-    does would be waited for as long as one that is busy (`timeout_worker_healthcheck`), and nobody be started instead.
+    uvicorn also keeps the worker's end of their pipe open in the supervisor. If a worker ended during a health check,
+    the supervisor would wait for it as for a busy one (`timeout_worker_healthcheck`) before it started a replacement.
     """
 
     def __init__(self, config: uvicorn.Config, sockets: list[socket]) -> None:
@@ -50,21 +50,21 @@ class Worker(Process):
         self._version: int | None = None
 
     def start(self) -> None:
-        """Start it, and leave its ends of the pipes to it."""
+        """Start the process, and close its ends of the pipes in the supervisor."""
         super().start()
         self.child_conn.close()
         self._tell.close()
 
     @property
     def server(self) -> uvicorn.Server:
-        """The server; asked for in the worker."""
+        """The worker's server; for use in the worker."""
         if self._server is None:
             self._server = TellingServer(self.config, self._tell.send)
         return self._server
 
     @property
     def version(self) -> int | None:
-        """The version that it began to serve; None before. Asked for in the supervisor."""
+        """The version that the worker served first; None until it has reported it. For use in the supervisor."""
         if self._version is None:
             with suppress(EOFError):  # it has died
                 self._version = self._told.recv() if self._told.poll() else None
@@ -72,12 +72,12 @@ class Worker(Process):
 
 
 class Supervisor(Multiprocess):
-    """uvicorn's supervisor, which announces the service once all of its workers answer."""
+    """uvicorn's supervisor, which logs the service's address once all of its workers serve."""
 
     announced = False
 
     def keep_subprocess_alive(self) -> None:
-        """Do so; called every half a second."""
+        """Replace dead workers, and announce the service once all serve; called every half second."""
         super().keep_subprocess_alive()
         versions = [worker.version for worker in self.processes if isinstance(worker, Worker)]
         if not self.announced and None not in versions and not self.should_exit.is_set():

@@ -1,4 +1,4 @@
-"""What an operator can set, and the types of its values."""
+"""The service's settings, and the types of their values."""
 
 from app.settings.settings import Settings
 

@@ -1,8 +1,8 @@
-"""API keys as VAE_API_KEYS and VAE_API_KEYS_FILE name them: never a key, only its hash.
+"""API keys as VAE_API_KEYS and VAE_API_KEYS_FILE list them: only hashes, never a key itself.
 
-A key is 256 random bits from `digit-vae key`, so one round of SHA-256 protects it: there is no dictionary to try, and
-a slow hash for passwords would only make a refusal dear. Who reads the settings, a log of them or a core file cannot
-call.
+A key is 256 random bits from `digit-vae key`, so one round of SHA-256 protects it: a dictionary attack is impossible,
+and a slow password hash would only make rejections expensive. Reading the settings, a log of them or a core file does
+not reveal a key.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ FORM = "each key is NAME:HASH, as `digit-vae key NAME` prints it: letters, digit
 
 @dataclass(frozen=True)
 class Key:
-    """What the service knows of a key. Several may have one name: the old and the new one of the same caller."""
+    """Name and hash of a key. Several keys may share a name: the old and the new one of the same client."""
 
     name: str
     digest: bytes  # SHA-256 of the key's ASCII
@@ -32,10 +32,10 @@ class Key:
 
 
 def new_key(name: str) -> tuple[str, Key]:
-    """Make a new random key, and the form of it that the service is told.
+    """Return a new random key, and its name and hash for the service's settings.
 
     Raises:
-        ValueError: the name is not one.
+        ValueError: the name is invalid.
     """
     if not NAME.fullmatch(name):
         raise ValueError("A key's name is 1 to 64 letters, digits, '.', '_' or '-'.")
@@ -44,11 +44,11 @@ def new_key(name: str) -> tuple[str, Key]:
 
 
 def parse_keys(text: str) -> tuple[Key, ...]:
-    """Keys as NAME:HASH, between them commas or line ends; what follows a # is a comment.
+    """Parse keys of the form NAME:HASH, separated by commas or line breaks; `#` begins a comment.
 
     Raises:
-        ValueError: one is not of that form, or there is none: an empty list must not open the service. The text is
-            not repeated, for it may be a key that was put there by mistake.
+        ValueError: an entry has another form, or there is none: an empty list must not open the service. The message
+            does not repeat the text, which may be a key that was put there by mistake.
     """
     lines = (line.partition("#")[0] for line in text.splitlines())
     entries = [entry.strip() for line in lines for entry in line.split(",") if entry.strip()]
@@ -61,7 +61,7 @@ def read_keys(path: str | Path) -> tuple[Key, ...]:
     """Read the keys of a file, as `parse_keys` does.
 
     Raises:
-        ValueError: it cannot be read, or see parse_keys.
+        ValueError: the file cannot be read, or `parse_keys` rejects its content.
     """
     try:
         return parse_keys(Path(path).read_text("ascii"))

@@ -1,4 +1,4 @@
-"""Which release of digit-vae runs; pyproject.toml says it."""
+"""The installed release of digit-vae, as pyproject.toml gives it."""
 
 from __future__ import annotations
 

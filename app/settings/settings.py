@@ -1,4 +1,4 @@
-"""What an operator can set. Read once from the environment by main, then passed in."""
+"""The service's settings, read once from the environment by main, then passed in."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ class Settings(BaseSettings):
 
     @property
     def all_keys(self) -> tuple[Key, ...]:
-        """All keys that are accepted; none means that anybody may call."""
+        """All accepted keys; if there are none, requests need no key."""
         return (*(self.api_keys or ()), *(self.api_keys_file or ()))
 
     @model_validator(mode="after")
@@ -157,5 +157,5 @@ class Settings(BaseSettings):
 
     @property
     def access_lines(self) -> bool:
-        """Whether requests are logged."""
+        """True if requests are logged; by default with `log_format` json only."""
         return self.log_format == "json" if self.access_log is None else self.access_log

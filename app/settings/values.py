@@ -1,4 +1,4 @@
-"""The types of settings' values, and how each is read from text."""
+"""The types of settings' values, and the parsers for their text."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?|https?://\[[0-9a-f:.]+\
 
 @dataclass(frozen=True)
 class Rate:
-    """So many requests in a period."""
+    """A number of requests per period."""
 
     count: int
     period: str  # s, min or h
 
     @property
     def per_s(self) -> float:
-        """Requests a second."""
+        """Requests per second."""
         return self.count / PERIODS_S[self.period]
 
     def __str__(self) -> str:
@@ -32,7 +32,7 @@ def parse_rate(text: str) -> Rate:
     """Parse a rate such as 100/s, 6000/min or 1000/h.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the text is not a rate.
     """
     found = RATE.fullmatch(text.strip())
     if not found:
@@ -41,10 +41,10 @@ def parse_rate(text: str) -> Rate:
 
 
 def parse_origins(text: str) -> tuple[str, ...]:
-    """Origins, between them commas, or * for any.
+    """Parse comma-separated origins, or * for any.
 
     Raises:
-        ValueError: one is not an origin as browsers send it, with which it would never agree.
+        ValueError: an origin does not have the form that browsers send, so that it would never match.
     """
     origins = tuple(part.strip() for part in text.split(",") if part.strip())
     if origins == (ANY,):
@@ -58,10 +58,10 @@ def parse_origins(text: str) -> tuple[str, ...]:
 
 
 def parse_proxies(text: str) -> str:
-    """Addresses and networks, between them commas, or * for all, as uvicorn takes them.
+    """Parse comma-separated addresses and networks, or * for all; return them in uvicorn's format.
 
     Raises:
-        ValueError: one is neither. uvicorn would take it for a name, and believe nobody.
+        ValueError: an entry is neither. uvicorn would take it for a host name, and trust no proxy.
     """
     parts = [part.strip() for part in text.split(",") if part.strip()]
     if parts == [ANY]:

@@ -1,4 +1,4 @@
-"""A log line for every request, outside of the edge. Not there at all unless it is asked for."""
+"""Access log: a log line per request, outside of authentication and admission. Installed only if it is enabled."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ log = logging.getLogger(__name__)
 
 
 class AccessLog:
-    """ASGI middleware; the line is written when the answer has been sent.
+    """ASGI middleware that logs each request after its response has been sent.
 
     Args:
-        app: what answers.
+        app: the application that answers.
         routes: the declared paths.
     """
 
@@ -27,7 +27,7 @@ class AccessLog:
         self._routes = routes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request."""
+        """Answer one request, then log it."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return

@@ -1,6 +1,6 @@
-"""A batcher that tells OpenTelemetry what each request waited for the model, and what the model took.
+"""A batcher that records the waiting time and the model call of each request as OpenTelemetry spans.
 
-In place of batching.Batcher where there are traces, so that without them nothing has to be asked or remembered.
+It replaces batcher.Batcher only if traces are enabled, so that without them nothing is checked or stored per request.
 """
 
 from __future__ import annotations
@@ -18,20 +18,21 @@ from app.inference.batcher import Array, Batcher, IsDisconnected, ModelCall, Mod
 
 
 class _Asked(NamedTuple):
-    """When a request began to wait, in nanoseconds since 1970, and under which span."""
+    """The time at which a request was enqueued, in nanoseconds since 1970, and the context of its span."""
 
     at_ns: int
     below: Context
 
 
 class TracedBatcher(Batcher):
-    """A Batcher below whose requests' spans there are two more: `queue` and `model`, with the size of the batch.
+    """A Batcher that adds two child spans to a request's span, `queue` and `model`, with the size of the batch.
 
-    The requests of a batch share the times of its call. What runs at once has no span `queue`, for it did not wait.
+    All requests of a batch share the times of its model call. A request that runs at once has no span `queue`, because
+    it did not wait.
 
     Args:
-        tracer: makes the spans.
-        batcher: what Batcher takes.
+        tracer: creates the spans.
+        batcher: the arguments of Batcher.
     """
 
     def __init__(self, tracer: trace.Tracer, *batcher: Any) -> None:
@@ -74,7 +75,7 @@ class TracedBatcher(Batcher):
 
 
 def _sizes(rows: int, parts: Sequence[Array]) -> dict[str, int]:
-    """Of a request and of the batch it is in."""
+    """Return the span attributes: the rows of a request, and the rows and requests of its batch."""
     return {
         "digit_vae.rows": rows,
         "digit_vae.batch.rows": sum(map(len, parts)),

@@ -1,4 +1,4 @@
-"""How log lines look: text as uvicorn has it, or an object of JSON per line (VAE_LOG_FORMAT=json)."""
+"""Log format: uvicorn's text, or one JSON object per line (VAE_LOG_FORMAT=json)."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ ENCODER = json.JSONEncoder(default=str)  # json.dumps would make one for each li
 
 
 def configure(settings: Settings) -> None:
-    """Make the loggers of this process speak as the settings say; doing it twice changes nothing.
+    """Configure the loggers of this process as the settings say; a second call changes nothing.
 
-    As text, only our own loggers are touched, since uvicorn sets up its own. As JSON, everything goes through the root
-    logger's handler: uvicorn's lines, warnings and what libraries say, too.
+    In text format, only the service's own loggers change, since uvicorn sets up its own. In JSON, the root logger's
+    handler writes everything: uvicorn's lines, warnings and libraries' messages too.
     """
     logging.getLogger("app").setLevel(settings.log_level)
     logging.getLogger(ACCESS).setLevel("INFO")  # whoever asks for the line means it, whatever the level of the rest
@@ -35,10 +35,10 @@ def configure(settings: Settings) -> None:
 
 
 class JsonFormatter(logging.Formatter):
-    """A record as one line of JSON: time (RFC 3339, UTC), level, logger, message, and what else is known."""
+    """Formats a record as one line of JSON: time (RFC 3339, UTC), level, logger, message, and other known fields."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Format the line in ASCII: a line break in a message is escaped."""
+        """Return the record as one line of JSON in ASCII; a line break in a message is escaped."""
         line: dict[str, Any] = {
             "time": _rfc3339(record.created),
             "level": record.levelname,
@@ -60,7 +60,7 @@ def _rfc3339(seconds: float) -> str:
 
 
 def _request() -> dict[str, Any]:
-    """Which request the line is about, if one is being answered."""
+    """Return the ids of the current request and of its trace; nothing outside of a request."""
     scope = current()
     return {} if scope is None else {"request_id": id_of(scope), "trace_id": trace_id_of(scope)}
 
@@ -89,6 +89,6 @@ def _all_as_json(level: str) -> None:
 
 
 def _silence(logger: logging.Logger) -> None:
-    """Uvicorn asks whether its access logger has anybody to speak to, and if not makes no line."""
+    """Remove the access logger's handlers: uvicorn makes no line if there is none to write it."""
     logger.handlers.clear()
     logger.propagate = False

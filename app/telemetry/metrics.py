@@ -1,9 +1,9 @@
-"""What the service counts, as Prometheus reads it: GET /metrics.
+"""The service's metrics in Prometheus' text format: GET /metrics.
 
-The number of series is fixed when the service starts, so all of them live in one array of doubles, and counting is
-adding to an element of it: a third of a microsecond, where a client library takes several. The array may be a file
-that is mapped into memory. With several workers each has its own file in one folder, and whichever worker is asked
-adds them up; the files of workers that died still count, except for gauges.
+The number of series is fixed at startup, so all of them are in one array of doubles, and counting adds to one element:
+a third of a microsecond, where a client library takes several. The array may be a memory-mapped file. With several
+workers, each has its own file in one folder, and the worker that answers /metrics adds them up. Files of workers that
+have died still count, except for gauges.
 """
 
 from __future__ import annotations
@@ -26,12 +26,11 @@ BATCH_ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 
 
 class Metrics:
-    """The counts of one process; it is a batcher's Observer.
+    """The metrics of one process; it implements BatchObserver and ReloadObserver.
 
     Args:
-        routes: the paths that are told apart; requests for any other one count as "other".
-        folder: where the workers of one service keep their counts, each a file named by its process; without it the
-            counts stay in this process.
+        routes: the paths that have a series of their own; requests for any other path count as "other".
+        folder: folder of the workers' files, each named by its process id; without it the metrics stay in this process.
     """
 
     def __init__(self, routes: Sequence[str], folder: Path | None = None) -> None:
@@ -58,22 +57,22 @@ class Metrics:
         self._observe(self._latency[at], REQUEST_S, seconds)
 
     def queued(self, rows: int) -> None:
-        """See batching.Observer."""
+        """See BatchObserver."""
         self._values[self._queue] = rows
 
     def batch(self, rows: int, waits_s: Sequence[float], took_s: float) -> None:
-        """See batching.Observer."""
+        """See BatchObserver."""
         for wait_s in waits_s:
             self._observe(self._waits, MODEL_S, wait_s)
         self._observe(self._inference, MODEL_S, took_s)
         self._observe(self._batches, BATCH_ROWS, rows)
 
     def rejected(self) -> None:
-        """See batching.Observer."""
+        """See BatchObserver."""
         self._values[self._rejected] += 1
 
     def abandoned(self) -> None:
-        """See batching.Observer."""
+        """See BatchObserver."""
         self._values[self._abandoned] += 1
 
     def serves(self, version: int) -> None:
@@ -81,11 +80,11 @@ class Metrics:
         self._values[self._version] = version
 
     def reloaded(self) -> None:
-        """See reloading.Observer."""
+        """See ReloadObserver."""
         self._values[self._reloads] += 1
 
     def reload_failed(self) -> None:
-        """See reloading.Observer."""
+        """See ReloadObserver."""
         self._values[self._reload_failures] += 1
 
     def _observe(self, at: int, bounds: Sequence[float], value: float) -> None:
@@ -94,7 +93,7 @@ class Metrics:
         values[at + len(bounds) + 1] += value
 
     def text(self) -> str:
-        """All series in Prometheus' text format."""
+        """Return all series in Prometheus' text format."""
         total = self._total()
         lines = [
             *_head("requests_total", "counter", "Requests answered, by route and status."),
@@ -143,13 +142,13 @@ class Metrics:
                     yield f'{PREFIX}_requests_total{{route="{route}",status="{status}"}} {count:.0f}'
 
     def _workers(self) -> list[int]:
-        """List the processes that live and count."""
+        """Return the process ids of the running workers."""
         if self._folder is None:
             return [os.getpid()]
         return [process for process in (int(path.stem) for path in self._folder.glob("*.metrics")) if _alive(process)]
 
     def _total(self) -> list[float]:
-        """Sum over the workers; gauges over the living ones."""
+        """Return the values summed over all workers: gauges over running ones only, and the newest version."""
         if self._folder is None:
             return list(self._values)
         total = [0.0] * self._size
@@ -167,7 +166,7 @@ class Metrics:
 
 
 class _Layout:
-    """Hands out places in the array."""
+    """Assigns positions in the array."""
 
     def __init__(self) -> None:
         self.size = 0
@@ -177,7 +176,7 @@ class _Layout:
         return self.size - count
 
     def histogram(self, bounds: Sequence[float]) -> int:
-        """Reserve a count per bucket, one for values beyond all bounds, and the sum."""
+        """Reserve a count per bucket, one for values beyond all bounds, and the sum; return the first position."""
         return self.take(len(bounds) + 2)
 
 
@@ -200,7 +199,7 @@ def _alive(process: int) -> bool:
 
 
 def _resident_bytes(process: int) -> int:
-    """Its resident set; 0 where there is no /proc, or the process has just ended."""
+    """Return the resident set size of a process in bytes; 0 without /proc, or if the process has just ended."""
     try:
         return int(Path(f"/proc/{process}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except (OSError, IndexError):

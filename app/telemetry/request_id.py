@@ -1,6 +1,6 @@
-"""Which request is being answered: its id goes into its answer, its error document and the log lines about it.
+"""The id of the current request, which is in its response, its problem document and its log lines.
 
-admission.py gives a request its id; problems.py and logs.py read the current one here.
+admission.py gives a request its id, or auth.py if it rejects it; problems.py and logs.py read the current one here.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ _current: ContextVar[Scope | None] = ContextVar("request", default=None)
 
 
 class RequestIds:
-    """Names requests: by the caller's own id, or by one that no other process makes.
+    """Assigns ids to requests: the client's own id, or one that no other process generates.
 
-    Made ids are a random prefix of 48 bits, drawn when this object is made, and a count: a UUID for each request would
-    take ten times as long.
+    A generated id is a random prefix of 48 bits, drawn when this object is created, and a counter: a UUID per request
+    would take ten times as long.
     """
 
     def __init__(self) -> None:
@@ -31,13 +31,13 @@ class RequestIds:
         self._count = itertools.count(1)
 
     def name(self, scope: Scope) -> bytes:
-        """Give the request its id, and make it the current request."""
+        """Assign an id to the request, make it the current request, and return the id."""
         scope[KEY] = found = self.of(scope)
         _current.set(scope)
         return found
 
     def of(self, scope: Scope) -> bytes:
-        """Return the request's id: that of its first sane X-Request-ID, or a new one at each call."""
+        """Return the id in the request's first valid X-Request-ID; without one, return a new id at each call."""
         for name, value in scope["headers"]:
             if name == HEADER and SANE.fullmatch(value):
                 return bytes(value)
@@ -45,17 +45,17 @@ class RequestIds:
 
 
 def current() -> Scope | None:
-    """Return the request that this task, or the callback it scheduled, works for."""
+    """Return the request that this task, or the callback it scheduled, works for; None if there is none."""
     return _current.get()
 
 
 def current_id() -> str | None:
-    """Return the id of the current request."""
+    """Return the id of the current request, or None."""
     scope = _current.get()
     return None if scope is None else id_of(scope)
 
 
 def id_of(scope: Scope) -> str | None:
-    """Return the id that a request was given, if it has one yet."""
+    """Return the id of a request, or None if it has none yet."""
     found: bytes | None = scope.get(KEY)
     return None if found is None else found.decode("ascii")

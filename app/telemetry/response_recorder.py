@@ -1,4 +1,4 @@
-"""A request and what was answered to it, as a log line or a span tells of it."""
+"""The properties of a request and its response that the access log and the traces record."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ TRACE = "digit_vae.trace_id"  # where a request's scope has its trace id, if we 
 
 
 class ResponseRecorder:
-    """Listens to an answer on its way to the caller, from now on.
+    """Records a response on its way to the client; its clock starts when it is created.
 
     Args:
         scope: the request.
-        send: the way to the caller; give the application `ResponseRecorder.send` in its place.
+        send: ASGI's `send`; pass `ResponseRecorder.send` to the application in its place.
         routes: the declared paths.
     """
 
@@ -31,7 +31,7 @@ class ResponseRecorder:
         self.model_version: int | None = None  # which version of the model spoke, if any
 
     async def send(self, message: Message) -> None:
-        """Pass on a message of the answer."""
+        """Record a message of the response, and pass it on."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
             self.model_version = _model_version(message)
@@ -41,24 +41,24 @@ class ResponseRecorder:
 
     @property
     def seconds(self) -> float:
-        """Since the request came in."""
+        """Seconds since the request arrived."""
         return time.perf_counter() - self._started
 
     @property
     def route(self) -> str | None:
-        """The path as it is declared; None if nothing is served there."""
+        """The declared path; None if no route serves the request's path."""
         declared = getattr(self._scope.get("route"), "path", None) or self._scope["path"]
         return str(declared) if declared in self._routes else None
 
     @property
     def client(self) -> str | None:
-        """The address at the other end of the connection: the caller, or the proxy before us."""
+        """The address of the client, or of the proxy in front of the service; None if there is none."""
         address = self._scope.get("client")
         return address[0] if address else None
 
 
 def trace_id_of(scope: Scope) -> str | None:
-    """Return the trace of a request: that of its span, else that of its traceparent."""
+    """Return the trace id of a request: its span's, else its traceparent's; None if it has neither."""
     found: str | None = scope.get(TRACE) or traceparent.trace_id(scope["headers"])
     return found
 

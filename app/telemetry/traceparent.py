@@ -1,4 +1,4 @@
-"""The trace that a request belongs to, by its header `traceparent`: W3C Trace Context, https://www.w3.org/TR/trace-context/."""
+"""The trace id in a request's header `traceparent` (W3C Trace Context, https://www.w3.org/TR/trace-context/)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Traces for OpenTelemetry: a span for every request, outside of the edge. Not there at all unless configured.
+"""OpenTelemetry traces: a span per request, outside of all other middleware. Installed only if configured.
 
 The standard variables configure it (OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_TRACES_EXPORTER, ...); the SDK reads most of them
 itself, and its packages are the extra `otel`. Names follow the semantic conventions for HTTP servers,
@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 
 
 def provider(environment: Mapping[str, str]) -> TracerProvider | None:
-    """Return the provider that the OTEL_ variables ask for; None if none, or, with a warning, if it is missing."""
+    """Return the provider that the OTEL_ variables configure; None if there is none or, with a warning, no package."""
     names = _exporters_named(environment)
     if not names:
         return None
@@ -47,7 +47,7 @@ def provider(environment: Mapping[str, str]) -> TracerProvider | None:
 
 
 def _exporters_named(environment: Mapping[str, str]) -> list[str]:
-    """As entry points have them; "otlp" says by OTEL_EXPORTER_OTLP_PROTOCOL which of its two it is."""
+    """Return the exporters' names in entry points; OTEL_EXPORTER_OTLP_PROTOCOL selects one of the two for "otlp"."""
     if environment.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         return []
     wanted = environment.get("OTEL_TRACES_EXPORTER", "") or ("otlp" if any(map(environment.get, ENDPOINTS)) else "none")
@@ -62,7 +62,7 @@ def _provider(environment: Mapping[str, str], names: list[str]) -> TracerProvide
 
     Raises:
         ImportError: the SDK is not installed.
-        LookupError: an exporter is not.
+        LookupError: an exporter is not installed.
     """
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import TracerProvider
@@ -84,18 +84,18 @@ def _exporter(name: str) -> SpanExporter:
 
 
 def close(tracers: TracerProvider) -> None:
-    """Send what has not been sent, if that is quickly done, and stop sending; blocks for up to CLOSE_S."""
+    """Send the remaining spans, then stop the provider; block for at most CLOSE_S seconds."""
     closing = threading.Thread(target=tracers.shutdown, daemon=True)  # the SDK's own timeouts are longer
     closing.start()
     closing.join(CLOSE_S)
 
 
 class Traced:
-    """ASGI middleware: a server span for every request, below the span that its `traceparent` names.
+    """ASGI middleware that makes a server span per request, a child of the span in the request's `traceparent`.
 
     Args:
-        app: what answers.
-        tracer: makes the spans.
+        app: the application that answers.
+        tracer: creates the spans.
         routes: the declared paths.
     """
 
@@ -106,7 +106,7 @@ class Traced:
         self._propagator = TraceContextTextMapPropagator()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request."""
+        """Answer one request within a server span."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return

@@ -1,4 +1,4 @@
-"""Small random changes of shape: learning from warped copies too, the encoder knows unseen digits better."""
+"""Data augmentation by small random changes of shape, with which the encoder generalises better to unseen digits."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ STRETCH, SHEAR, SHIFT = 0.10, 0.15, 1.0  # at strength 1: a tenth, a seventh, a 
 
 
 def augment(images: Any, seed: Any, strength: float, rows: Rows | None = None) -> Any:
-    """Each image stretched, sheared and shifted at random, first along its rows, then along its columns.
+    """Stretch, shear and shift each image at random, first along its rows, then along its columns.
 
     Args:
         images: float32 (b, h, w) in [0, 1]; b is known when the graph is made.
-        seed: of the draws, (2,).
-        strength: 1 for the amounts above.
-        rows: where the images are some rows of a batch; they get their rows of the whole batch's draws.
+        seed: seed of the draws, (2,).
+        strength: factor of STRETCH, SHEAR and SHIFT.
+        rows: the rows of the whole batch that `images` are, if they are a part of one; the draws are cut accordingly.
 
     Returns:
-        float32 (b, h, w) in [0, 1], bilinearly resampled; dark where it looks beyond the image.
+        float32 (b, h, w) in [0, 1], bilinearly resampled; 0 outside of the original image.
     """
     import tensorflow as tf
 
@@ -38,7 +38,10 @@ def _turned(images: Any) -> Any:
 
 
 def _resample(images: Any, draws: Any) -> Any:
-    """out[b, i, j] = images[b, i, x], x = j * stretch + i * shear + shift about the centre; draws (3, b, 1, 1)."""
+    """Return images[b, i, x] as out[b, i, j], x = j * stretch + i * shear + shift about the centre.
+
+    The draws are (3, b, 1, 1): stretch, shear and shift.
+    """
     import tensorflow as tf
 
     height, width = images.shape[1:]

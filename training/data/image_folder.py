@@ -1,7 +1,7 @@
-"""A folder of pictures to a data set, of any size: pictures are prepared one by one into a file, and read from there.
+"""Load a folder of pictures of any size as a data set: each picture is prepared, and stored in a file to read from.
 
-Neither the pictures nor their pixels need fit into memory: what is prepared lies in one npy file, mapped, of which
-training reads the batches it is about to use.
+Neither the pictures nor their pixels need to fit into memory: the prepared pixels are in one memory-mapped npy file,
+from which training reads each batch when it uses it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ GROUP = 64  # pictures prepared at a time
 
 @dataclass(frozen=True)
 class Preparing:
-    """How a folder of pictures is made a data set."""
+    """Options for preparing a folder of pictures."""
 
     size: int = 28  # pixels of a side
     cache: Path = Path("runs")  # where the prepared pixels are kept, so that the next run need not prepare them
@@ -39,7 +39,7 @@ class Preparing:
 
 
 class Picture(NamedTuple):
-    """One file, and its class if it has one."""
+    """One picture file, and its class if it has one."""
 
     path: Path
     label: int | None
@@ -48,10 +48,10 @@ class Picture(NamedTuple):
 def load_folder(folder: Path, preparing: Preparing) -> DataSet:
     """Load a folder with a sub-folder of pictures for each class, or with pictures and no classes.
 
-    Each picture is prepared as the service does it. A fifth, always the same one, is held out for testing.
+    Each picture is prepared as the service does it. A fixed fifth of the pictures is held out for testing.
 
     Raises:
-        DataError: there are no pictures, one cannot be read, or the prepared pixels cannot be kept.
+        DataError: there are no pictures, a picture cannot be read, or the prepared pixels cannot be stored.
     """
     found = _listed(folder)
     test, train = held_out(folder.name, len(found))
@@ -81,7 +81,7 @@ def _files(folder: Path) -> Iterable[Path]:
 
 
 def _prepared(folder: Path, found: list[Picture], preparing: Preparing) -> ByteArray:
-    """Return the pixels of all pictures, uint8 (n, size, size), mapped from the file that keeps them."""
+    """Return the prepared pixels of all pictures, uint8 (n, size, size), memory-mapped from their cache file."""
     identity = hashlib.sha256(str(preparing.size).encode())
     for each in found:
         stat = each.path.stat()

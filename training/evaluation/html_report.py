@@ -1,4 +1,4 @@
-"""A run's report as one HTML file that needs nothing else: pictures inside, no script, no address."""
+"""A run's report as one self-contained HTML file: embedded pictures, no scripts, no external links."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ table { border-collapse: collapse; margin: 1rem 0; } td, th { padding: .2rem .8r
 
 
 def write_page(config: Config, data: DataSet, measures: dict[str, float], folder: Path) -> None:
-    """Write report.html from the pictures that are in `folder`."""
+    """Write report.html, with the pictures in `folder`, into that folder."""
     figures = "".join(_figure(folder / name, text, config.latent_dim) for name, text in CAPTIONS.items())
     digits = f"{len(data.x_train[: config.limit]):,} training and {len(data.x_test):,} test images"
     settings = {name: value for name, value in config.model_dump(exclude={"data"}).items() if value is not None}

@@ -1,4 +1,4 @@
-"""How good a model is: the measures of the manifest. Deterministic for a seed."""
+"""The metrics of a trained model, as the manifest records them. Deterministic for a given seed."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ def evaluate(
 
     Args:
         model: Keras models, or the functions read back from the store.
-        data: its data.
-        seed: of every draw.
-        limit: training images that the neighbours are looked for among; those it was trained on.
-        on_progress: told the share of the work done, 0 to 1.
+        data: the data set.
+        seed: seed of every draw.
+        limit: number of training images to search for nearest neighbours: those that the model was trained on.
+        on_progress: called with the share of the work done, 0 to 1.
     """
     losses = compile_losses(model, data.x_test)
     draws = [losses(seed, seeds.EVALUATION, draw) for draw in range(DRAWS)]
@@ -59,12 +59,12 @@ def evaluate(
 
 
 def posterior_means(model: Autoencoder, images: ByteArray) -> FloatArray:
-    """z_mean of images uint8 (n, h, w); float32 (n, d)."""
+    """Return z_mean, float32 (n, d), of images, uint8 (n, h, w)."""
     return _in_chunks(lambda pixels: model.encoder(pixels)[0], images)
 
 
 def reconstructions(model: Autoencoder, images: ByteArray) -> FloatArray:
-    """Reconstruct images uint8 (n, h, w) at z_mean; float32 (n, h, w)."""
+    """Reconstruct images, uint8 (n, h, w), from their z_mean; return float32 (n, h, w)."""
     return _in_chunks(lambda pixels: model.generator(model.encoder(pixels)[0]), images)
 
 
@@ -74,7 +74,7 @@ def importance_weighted_nll(
     """Estimate an upper bound of the negative log-likelihood, nats per image, from `SAMPLES` samples of z per image.
 
     -log mean_k p(x | z_k) p(z_k) / q(z_k | x), z_k ~ q(z | x): Burda, Grosse, Salakhutdinov, "Importance weighted
-    autoencoders" (2015), equation 8. Images are many (n, h, w) grey levels; draws are made a few at a time.
+    autoencoders" (2015), equation 8. Images are grey levels, uint8 (n, h, w); a few samples are drawn at a time.
     """
     import tensorflow as tf
 
@@ -89,7 +89,7 @@ def importance_weighted_nll(
 
 
 def _importance_bound(model: Autoencoder, pixels: Any, seed: Any) -> Any:
-    """Log mean_k w_k for every image of a batch; (b,)."""
+    """Return log mean_k w_k for every image of a batch; (b,)."""
     import tensorflow as tf
 
     z_mean, z_log_var = model.encoder(pixels)
@@ -110,7 +110,7 @@ def _importance_bound(model: Autoencoder, pixels: Any, seed: Any) -> Any:
 
 
 def neighbour_accuracy(z_train: FloatArray, y_train: ByteArray, z_test: FloatArray, y_test: ByteArray) -> float:
-    """Share of test points whose class the nearest training points in the latent space tell."""
+    """Return the share of test points whose class the nearest training points in the latent space predict."""
     from sklearn.neighbors import KNeighborsClassifier
 
     classifier = KNeighborsClassifier(min(NEIGHBOURS, len(z_train))).fit(z_train, y_train)
@@ -118,7 +118,7 @@ def neighbour_accuracy(z_train: FloatArray, y_train: ByteArray, z_test: FloatArr
 
 
 def _squared_error(model: Autoencoder, images: ByteArray) -> float:
-    """Mean over images and pixels of the squared difference to the reconstruction at z_mean."""
+    """Return the mean squared error, over images and pixels, of the reconstructions at z_mean."""
     return float(np.mean(np.square(reconstructions(model, images) - images / np.float32(255))))
 
 

@@ -1,4 +1,4 @@
-"""The pictures and tables of a run: what the notebook shows, and what a reader of a result wants to see."""
+"""The pictures and tables of a run's report, including the notebook's."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Plane:
     names: tuple[str, str]
 
     def coordinates(self, z: FloatArray) -> FloatArray:
-        """Where points (n, d) fall in the plane; (n, 2)."""
+        """Return the coordinates (n, 2) of points (n, d), projected onto the plane."""
         return np.asarray((z - self.origin) @ self.axes.T, np.float32)
 
     def points(self, coordinates: FloatArray) -> FloatArray:
@@ -44,7 +44,7 @@ class Plane:
 
 
 def plane_of(z_mean: FloatArray) -> Plane | None:
-    """Return the latent space if it is a plane, else its first two principal directions; None if it is a line."""
+    """Return the latent space if d = 2, its first two principal directions if d > 2, or None if d = 1."""
     d = z_mean.shape[1]
     if d == 1:
         return None
@@ -62,8 +62,8 @@ def write_report(trained: TrainingResult, data: DataSet, folder: Path) -> None:
 
     Args:
         trained: the run.
-        data: its data; the pictures show test images.
-        folder: made here.
+        data: its data set; the pictures show test images.
+        folder: the folder to create.
     """
     folder.mkdir(parents=True)
     model = trained.model
@@ -83,13 +83,13 @@ def write_report(trained: TrainingResult, data: DataSet, folder: Path) -> None:
 
 
 def _manifold(model: Autoencoder, plane: Plane) -> bytes:
-    """Draw the notebook's 15 x 15 digits, in one call of the generator, as a PNG."""
+    """Decode the notebook's 15 x 15 digits, in one call of the generator; return them as a PNG."""
     coordinates = manifold.latents(manifold.grid(SIDE, LOW, HIGH), 2)
     return _sheet(model.generator(plane.points(coordinates)), SIDE)
 
 
 def _samples(model: Autoencoder, latent_dim: int) -> bytes:
-    """Digits at draws from the prior, always the same draws."""
+    """Decode the same 80 samples from the prior at each call; return them as a PNG."""
     return _sheet(model.generator(np.random.default_rng(0).standard_normal((80, latent_dim), np.float32)), 16)
 
 
@@ -99,7 +99,7 @@ def _sheet(digits: Any, columns: int, scale: int = 1) -> bytes:
 
 
 def _figure(width: float, height: float) -> tuple[Any, Any]:
-    """Make a figure that belongs to no window system, and its axes."""
+    """Create a figure without a window system, and its axes."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
@@ -160,7 +160,7 @@ def _scatter_classes(axes: Any, points: FloatArray, labels: ByteArray) -> None:
 
 
 def _reconstruction_picture(model: Autoencoder, data: DataSet, path: Path) -> None:
-    """Test images in rows, two of each class where there are classes; under each row what the model makes of it."""
+    """Write rows of test images, two of each class if there are classes; below each row write their reconstructions."""
     originals = data.x_test[_shown(data)]
     again = reconstructions(model, originals)
     half = len(originals) // 2

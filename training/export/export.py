@@ -1,4 +1,4 @@
-"""A trained model to a published version: measured, saved, read back and compared, reported, committed."""
+"""Publish a trained model: measure, save, read back and compare, report, commit."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ def export(
 
     Args:
         trained: the run.
-        data: what it was trained on.
+        data: the data set that the model was trained on.
         store: the model store.
-        on_progress: called with the part of the work under way, one of `PARTS`, and the share of it done, 0 to 1.
+        on_progress: called with the current part of the work, one of `PARTS`, and the share of it done, 0 to 1.
 
     Returns:
         The manifest of the new version.
 
     Raises:
-        PublishError: the store cannot be written, or what was written does not compute what was trained; then no
-            version has become visible.
+        PublishError: the store cannot be written, or the saved model's outputs differ from the trained one's. No
+            version has become visible then.
     """
     config = trained.config
     measuring, exporting, reporting = PARTS
@@ -83,7 +83,7 @@ def _manifest(
 
 
 def packages() -> dict[str, str]:
-    """Versions of what shapes a training run."""
+    """Return the versions of Python and of the packages that affect a training run."""
     import keras
     import tensorflow as tf
 

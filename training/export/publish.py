@@ -1,9 +1,10 @@
-"""A finished version into the store, whole or not at all. Knows files, nothing of TensorFlow.
+"""Publish a finished version to the store, completely or not at all. The module handles files and not TensorFlow.
 
 stage (a hidden folder of the store) -> fsync -> rename encoder, generator, report -> rename the manifest
 
-Only the last rename makes the version exist, and rename is atomic (POSIX). A publish that fails takes back what it
-moved; one that is killed leaves folders without a manifest, which no reader looks at and no later version reuses.
+Only the last rename makes the version exist, and rename is atomic (POSIX). A publish that fails removes the folders it
+has moved. One that is killed leaves folders without a manifest: readers ignore them, and no later version reuses their
+number.
 """
 
 from __future__ import annotations
@@ -24,10 +25,10 @@ REPORT = "reports"
 
 
 def check_writable(store: Path) -> None:
-    """Fail before a long training rather than after it.
+    """Check that the store can be written, so that a run fails before training and not after it.
 
     Raises:
-        PublishError: nothing can be written there.
+        PublishError: nothing can be written to the store.
     """
     try:
         with _locked(store):
@@ -42,15 +43,15 @@ def publish(store: Path, stage: Callable[[Path], None], describe: Callable[[int,
     """Publish one version.
 
     Args:
-        store: the model store; made if it is not there.
+        store: the model store; created if it does not exist.
         stage: writes `encoder/`, `generator/` and `reports/` into the folder it is given, and checks them.
-        describe: the manifest for a version number and the files of the pair.
+        describe: returns the manifest for a version number and the files of the pair.
 
     Returns:
         The new version's number.
 
     Raises:
-        PublishError: the store cannot be written. Whatever is raised, no version has become visible.
+        PublishError: the store cannot be written. After any exception, no version has become visible.
     """
     try:
         with _locked(store):
@@ -103,20 +104,23 @@ def _commit(store: Path, staging: Path, describe: Callable[[int, list[StoredFile
 
 
 def next_version(store: Path) -> int:
-    """Return the number of the next version: one more than any in use, even by folders of a killed publish."""
+    """Return the number of the next version: one more than any in use, including the folders of a killed publish."""
     names = [path.stem for part in (*PARTS, REPORT, "manifests") for path in (store / part).glob("*")]
     return 1 + max((int(name) for name in names if name.isascii() and name.isdigit()), default=0)
 
 
 def _sweep(store: Path) -> None:
-    """Remove the staging folders of publishes that were killed; the lock says that none is at work."""
+    """Remove the staging folders of killed publishes; the lock ensures that no other publish is running."""
     for left in store.glob(f"{STAGING}*"):
         shutil.rmtree(left, ignore_errors=True)
 
 
 @contextmanager
 def _locked(store: Path) -> Iterator[None]:
-    """One publisher at a time; the kernel frees the lock of one that dies."""
+    """Hold the store's lock during the block, so that one process publishes at a time; create a missing store.
+
+    The kernel releases the lock of a process that dies.
+    """
     missing = [folder for folder in (store, *store.parents) if not folder.exists()]
     store.mkdir(parents=True, exist_ok=True)
     for folder in missing:
@@ -132,7 +136,7 @@ def _sync_tree(folder: Path) -> None:
 
 
 def _sync(path: Path) -> None:
-    """Have the disk hold a file's content, or a folder's entries."""
+    """Flush a file's content, or a folder's entries, to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

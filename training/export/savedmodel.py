@@ -1,9 +1,9 @@
-"""A trained pair as SavedModels with explicit signatures, written and read back.
+"""Write a trained pair as SavedModels with explicit signatures, and read it back.
 
 Encoder: image float32 (n, h, w) -> z_mean, z_log_var (n, d). Generator: z float32 (n, d) -> image (n, h, w), as
 float32 in [0, 1] (`serving_default`), as uint8 grey levels (`render`), so that no float image need be copied out, and
-as the logits under the last sigmoid (`logits`), from which losses are computed exactly.
-Both are deterministic: sampling would make a SavedModel change its own state, and is left to who calls it.
+as the logits before the last sigmoid (`logits`), from which losses are computed exactly.
+Both are deterministic. Sampling is left to the caller: it would make a SavedModel change its own state.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def save(model: Autoencoder, image_shape: tuple[int, int], latent_dim: int, fold
     """Write `encoder/` and `generator/` into a folder.
 
     Raises:
-        PublishError: they cannot be written; the disk is full, for instance.
+        PublishError: the files cannot be written, for instance because the disk is full.
     """
     import tensorflow as tf
 
@@ -71,7 +71,7 @@ def save(model: Autoencoder, image_shape: tuple[int, int], latent_dim: int, fold
 
 
 def _settle(folder: Path) -> None:
-    """Make equal models equal files: the fingerprint has a random number. And let any user read them."""
+    """Make equal models give equal files, without the random fingerprint; make the files readable for all users."""
     (folder / "fingerprint.pb").unlink(missing_ok=True)
     _number_functions_anew(folder / "saved_model.pb")
     for path in (folder, *folder.rglob("*")):
@@ -79,9 +79,9 @@ def _settle(folder: Path) -> None:
 
 
 def _number_functions_anew(path: Path) -> None:
-    """Renumber the graph's functions from 0 by name, and leave the numbers of captured variables out.
+    """Renumber the graph's functions from 0 by name, and remove the numbers of captured variables.
 
-    TensorFlow counts both on from whatever else the process has done.
+    TensorFlow's own numbers depend on everything else that the process has done.
     """
     from google.protobuf import text_format
     from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
@@ -99,15 +99,15 @@ def _number_functions_anew(path: Path) -> None:
 
 
 def compare(model: Autoencoder, pixels: np.ndarray[Any, np.dtype[np.float32]], folder: Path) -> None:
-    """Read back what `save` wrote and compare it with the model in memory, for one image and for all.
+    """Read back the files of `save` and compare them with the model in memory, for one image and for all.
 
     Args:
-        model: what was saved.
+        model: the model that was saved.
         pixels: images (n, h, w) in [0, 1].
-        folder: where it was saved.
+        folder: the folder that it was saved in.
 
     Raises:
-        PublishError: they differ by more than `TOLERANCE`, or in shape.
+        PublishError: the outputs differ by more than `TOLERANCE`, or in shape.
     """
     loaded = read(folder / "encoder", folder / "generator")
     for images in (pixels[:1], pixels):
@@ -127,7 +127,7 @@ def _same(name: str, trained: Any, loaded: Any) -> None:
 
 
 def read(encoder: Path, generator: Path) -> Autoencoder:
-    """Return the functions of a pair of SavedModels, called as the Keras models are."""
+    """Return the functions of a pair of SavedModels, which are called like the Keras models."""
     import tensorflow as tf
 
     # The functions hold their models: a model that nobody holds takes its variables along.

@@ -1,6 +1,6 @@
-"""Which version the services of a store serve before and after a publish, as sentences for a person.
+"""The version that the services of a store serve before and after a publish, described in sentences for the user.
 
-Training never looks at a service: the store decides what those that follow it serve (app/models/store.py).
+Training never contacts a service: the store determines the version that its services serve (app/models/store.py).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ DEFAULT = "model_store"  # of services and of `digit-vae models`, unless VAE_MOD
 
 @dataclass(frozen=True)
 class Succession:
-    """What a publish into a store replaces."""
+    """The served version that a publish into a store may replace."""
 
     store: Path
     served: Manifest | None  # before the publish
@@ -30,7 +30,7 @@ class Succession:
 
     @classmethod
     def of(cls, path: Path) -> Succession:
-        """Read the store as it is now."""
+        """Read the present state of the store."""
         store = ModelStore(path)
         if not store.versions():
             return cls(path, None, False)
@@ -40,7 +40,7 @@ class Succession:
             return cls(path, None, False, exc.detail)
 
     def preview(self, version: int) -> list[str]:
-        """Say what publishing this version will change."""
+        """Describe the effect of publishing this version, before it is published."""
         will = f"version {version} will be published in {self.store}"
         if self.trouble:
             return [will, f"its services cannot choose a version: {self.trouble}"]
@@ -51,7 +51,7 @@ class Succession:
         return [will, f"it will be served in place of version {self.served.version}; --store DIR keeps it apart"]
 
     def summary(self, new: Manifest) -> list[str]:
-        """Say what publishing has changed: the served version, how the two compare, and the command that goes back."""
+        """Describe the effect of a publish: the served version, a comparison with the old one, how to go back."""
         if self.trouble:
             return [f"services of this store cannot choose a version: {self.trouble}"]
         if self.served is None:
@@ -81,7 +81,7 @@ class Succession:
 
 
 def _compared(old: Manifest, new: Manifest) -> list[str]:
-    """Compare the two test losses, where the same images were measured; warn if the new one is higher."""
+    """Compare the two test losses if they were measured on the same images; warn if the new one is higher."""
     before, after = old.measures.get("test_loss"), new.measures["test_loss"]
     if before is None:
         return []
@@ -96,7 +96,7 @@ def _compared(old: Manifest, new: Manifest) -> list[str]:
 
 
 def _program() -> str:
-    """`digit-vae` as it can be typed here."""
+    """Return the `digit-vae` command as it can be typed here."""
     beside = Path(sys.executable).with_name("digit-vae")
     if shutil.which("digit-vae") or not beside.exists():
         return "digit-vae"

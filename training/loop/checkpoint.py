@@ -1,4 +1,4 @@
-"""Where a run stands, on disk: enough to go on as if it had never been interrupted."""
+"""The state of a run on disk: sufficient to resume the run as if it had never been interrupted."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Arrays = list[npt.NDArray[Any]]
 
 @dataclass(frozen=True)
 class Position:
-    """Between two chunks of a run."""
+    """A position between two chunks of a run."""
 
     epoch: int = 0  # from 0
     batch: int = 0  # batches of the epoch that are done
@@ -35,21 +35,21 @@ class Position:
 
 @dataclass(frozen=True)
 class StateFile:
-    """The last state of one run; it is replaced as a whole or not at all."""
+    """The file of a run's latest state, which is replaced atomically."""
 
     path: Path
 
     @classmethod
     def of(cls, config: Config, data: DataSet, folder: Path) -> StateFile:
-        """Return the file of this very run: another configuration, or other data, has another name."""
+        """Return the file of this run; another configuration or other data has another name."""
         identity = config.model_dump_json(exclude={"data"}) + data.record.sha256
         return cls(folder / f"{config.preset}-{hashlib.sha256(identity.encode()).hexdigest()[:16]}.npz")
 
     def save(self, position: Position, arrays: Arrays) -> None:
-        """Keep a state instead of the one before.
+        """Save a state in place of the previous one.
 
         Raises:
-            StateError: it cannot be written, on a full disk for instance; the one before is still there.
+            StateError: the state cannot be written, for instance because the disk is full; the previous one remains.
         """
         waiting = self.path.with_suffix(".tmp")
         try:
@@ -64,10 +64,10 @@ class StateFile:
             raise StateError(f"The state of the run cannot be saved in {self.path.parent}: {exc.strerror}.") from exc
 
     def load(self) -> tuple[Position, Arrays] | None:
-        """Load the last state, or None if none was saved.
+        """Load the latest state; return None if none was saved.
 
         Raises:
-            StateError: it cannot be read.
+            StateError: the file cannot be read.
         """
         if not self.path.exists():
             return None
@@ -79,13 +79,13 @@ class StateFile:
             raise StateError(f"{self.path} cannot be read ({exc}). Remove it to begin anew.") from exc
 
     def remove(self) -> None:
-        """Forget the run."""
+        """Delete the file."""
         self.path.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)
 class Checkpointing:
-    """Where and how often the state of a run is saved."""
+    """The file that a run's state is saved in, and how often it is saved."""
 
     file: StateFile
     every_s: float = 60.0  # seconds between two saves
@@ -96,7 +96,7 @@ def restore(variables: Sequence[Any], arrays: Arrays) -> None:
     """Assign saved arrays to the weights, their running means and the optimizer's variables, in that order.
 
     Raises:
-        StateError: the arrays are those of another network.
+        StateError: the arrays belong to another network.
     """
     if [array.shape for array in arrays] != [tuple(variable.shape) for variable in variables]:
         raise StateError("The saved state is that of another network. Remove it to begin anew.")

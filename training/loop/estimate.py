@@ -1,4 +1,4 @@
-"""How long measuring and publishing still take: from their own pace, once it is known."""
+"""The remaining time of measuring and publishing, estimated from the progress so far."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ AFTER = {"measuring": 0.1, "exporting": 0.3, "reporting": 0.2}
 
 
 class Estimate:
-    """The time left, in seconds.
+    """An estimate of the remaining time, in seconds.
 
     Args:
-        parts: the parts to come, in order, by the names of AFTER; the first one is counted.
-        clock: in seconds.
+        parts: the parts of the work in order, by their names in AFTER; the first one reports its progress.
+        clock: returns seconds.
     """
 
     def __init__(self, parts: tuple[str, ...], clock: Callable[[], float] = time.monotonic) -> None:
@@ -37,7 +37,7 @@ class Estimate:
             self._pace = (now - self._first[0]) / (share - self._first[1])
 
     def left(self) -> float | None:
-        """Seconds, at least 0; None until it is known how long the counted part takes."""
+        """Return the seconds left, at least 0; None until the duration of the first part can be estimated."""
         if self._first is None or (self._pace is None and self._first[1] < 1):
             return None
         part, share = self._at
@@ -47,6 +47,6 @@ class Estimate:
         return max(0.0, counted + this - (self._clock() - self._since)) + sum(others)
 
     def done(self) -> float:
-        """Return the share of all the time that has passed, 0 to 1."""
+        """Return the share of the total time that has passed, 0 to 1."""
         left, passed = self.left(), self._clock() - self._began
         return 0.0 if left is None or not passed + left else passed / (passed + left)

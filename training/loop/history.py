@@ -1,4 +1,4 @@
-"""What a run leaves behind besides its weights: a row of losses per epoch."""
+"""The history of a run: a row of losses per epoch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from training.loop.losses import Losses
 
 @dataclass(frozen=True)
 class Epoch:
-    """One row: mean losses over images."""
+    """One epoch of the history: its mean losses over images."""
 
     epoch: int  # from 1
     train: Losses  # over the epoch's batches, as the weights moved

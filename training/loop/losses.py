@@ -33,9 +33,9 @@ NOTHING = Losses(0.0, 0.0, 0.0)
 def sample(
     z_mean: Tensor, z_log_var: Tensor, seed: Tensor, epsilon_std: float = 1.0, rows: Rows | None = None
 ) -> Tensor:
-    """Z = z_mean + exp(z_log_var / 2) * eps, eps ~ N(0, epsilon_std^2); the same for the same seed.
+    """Draw z = z_mean + exp(z_log_var / 2) * eps, eps ~ N(0, epsilon_std^2); equal seeds give equal draws.
 
-    Where the images are some rows of a batch, eps is their rows of the whole batch's.
+    If the images are some `rows` of a batch, eps is the same rows of the whole batch's noise.
     """
     import tensorflow as tf
 
@@ -47,10 +47,11 @@ def sample(
 
 
 def cross_entropy(images: Tensor, logits: Tensor) -> Tensor:
-    """Binary cross-entropy in nats, summed over the pixels; images (b, p) in [0, 1] and logits (b, p) to (b,).
+    """Return the binary cross-entropy in nats, summed over pixels; images (b, p) in [0, 1], logits (b, p) to (b,).
 
     The sum is p times the mean that `keras.losses.binary_crossentropy` gives. With real-valued pixels it equals the
-    expectation under pixels drawn from them, so it compares with results on dynamically binarised images.
+    expectation under binary pixels drawn with those probabilities, so it is comparable with results on dynamically
+    binarised images.
     """
     import tensorflow as tf
 
@@ -58,7 +59,7 @@ def cross_entropy(images: Tensor, logits: Tensor) -> Tensor:
 
 
 def kl_divergence(z_mean: Tensor, z_log_var: Tensor) -> Tensor:
-    """KL(N(z_mean, exp(z_log_var)) || N(0, I)) in nats; (b, d) twice to (b,). Appendix B of the paper."""
+    """Return KL(N(z_mean, exp(z_log_var)) || N(0, I)) in nats; (b, d) twice to (b,). Appendix B of the paper."""
     import tensorflow as tf
 
     return -0.5 * tf.reduce_sum(1 + z_log_var - tf.square(z_mean) - tf.exp(z_log_var), 1)
@@ -67,7 +68,7 @@ def kl_divergence(z_mean: Tensor, z_log_var: Tensor) -> Tensor:
 def elbo_terms(
     model: Autoencoder, pixels: Tensor, seed: Tensor, epsilon_std: float = 1.0, rows: Rows | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Cross-entropy and KL divergence of images (b, h, w), one draw of z each; (b,) twice. Their sum is the loss."""
+    """Return cross-entropy and KL of images (b, h, w), from one draw of z each; (b,) twice. Their sum is the loss."""
     import tensorflow as tf
 
     z_mean, z_log_var = model.encoder(pixels)
@@ -80,9 +81,9 @@ def compile_losses(model: Autoencoder, images: ByteArray, chunk: int = 1000) -> 
     """Return a function (seed, purpose, draw) giving the mean losses of all images, one sample of z per image.
 
     Args:
-        model: its weights as they are at each call.
+        model: the model; each call uses its present weights.
         images: uint8 (n, h, w).
-        chunk: images at a time; the result depends on it only through the draws of z.
+        chunk: number of images at a time; the result depends on it only through the draws of z.
     """
     import tensorflow as tf
 

@@ -1,4 +1,4 @@
-"""Keras' optimizers as a configuration asks for them."""
+"""The Keras optimizer of a run, as its configuration describes it."""
 
 from __future__ import annotations
 

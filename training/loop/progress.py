@@ -1,4 +1,4 @@
-"""A training run as a person sees it: a line for every epoch, and bars for the steps and for what is around them.
+"""Progress of a training run on the console: a line per epoch, and bars for the steps, the preparation and the export.
 
 Bars are drawn on a terminal only, with their totals from the start; no line is longer than `COLUMNS`.
 """
@@ -23,13 +23,13 @@ HEAD = "nats per image: loss = cross-entropy + KL, in training and on the test i
 
 
 def say(console: Console, text: str) -> None:
-    """Print a text, broken between words where it is too long; paths stay whole."""
+    """Print a text, wrapped between words to `COLUMNS`; paths are not broken."""
     console.print(*textwrap.wrap(text, COLUMNS, break_on_hyphens=False, break_long_words=False), sep="\n", markup=False)
 
 
 @contextmanager
 def training(console: Console, epochs: int) -> Iterator[Callable[[Stand], None]]:
-    """Yield a function that shows progress: a bar on a terminal, and lines anywhere."""
+    """Yield a function that shows a run's progress: lines always, and a bar on a terminal."""
     bar = _bar(console, TimeRemainingColumn())
     task: TaskID | None = None
 
@@ -64,7 +64,7 @@ def counting(console: Console, what: str, unit: str) -> Iterator[Callable[[int, 
 
 @contextmanager
 def estimating(console: Console, *parts: str) -> Iterator[Callable[[str, float], None]]:
-    """Yield a function (part, share done of it) that shows a bar for parts whose time is estimated together."""
+    """Yield a function (part, share done) that shows one bar for all parts, with an estimate of the remaining time."""
     estimate = Estimate(parts)
     bar = _bar(console, _Left(estimate))
     task = bar.add_task(parts[0], total=100, more="", unit="%")
@@ -78,7 +78,7 @@ def estimating(console: Console, *parts: str) -> Iterator[Callable[[str, float],
 
 
 class _Left(ProgressColumn):
-    """The time that an estimate has left, as rich shows times."""
+    """A column with the remaining time of an estimate, in rich's format."""
 
     def __init__(self, estimate: Estimate) -> None:
         super().__init__()
@@ -106,7 +106,7 @@ def _bar(console: Console, left: ProgressColumn) -> Progress:
 
 
 def line(row: Epoch, epochs: int) -> str:
-    """One epoch in words: the total, then the parts it is the sum of, as HEAD says; the time where there is room."""
+    """Return an epoch as a line: the loss and its two parts, as HEAD explains, and the time if there is room."""
     train, test = (
         f"{_nats(losses.loss):>6} = {_nats(losses.xent):>6} + {_nats(losses.kl):>5}"
         for losses in (row.train, row.validation)
@@ -117,5 +117,5 @@ def line(row: Epoch, epochs: int) -> str:
 
 
 def _nats(number: float) -> str:
-    """Six characters at most, below a million."""
+    """Format a number in at most six characters, if it is below a million."""
     return f"{number:.{2 if number < 1000 else 1 if number < 10_000 else 0}f}"

@@ -1,4 +1,4 @@
-"""The history as TensorBoard reads it, on request."""
+"""Optional TensorBoard logs of a run's history."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from training.loop.train import Progress
 
 @contextmanager
 def logging(folder: Path | None) -> Iterator[Callable[[Progress], None]]:
-    """Yield a function that writes a point per epoch and curve; it does nothing without a folder.
+    """Yield a function that writes a point per epoch and curve, or one that does nothing without a folder.
 
     Raises:
         TrainingError: the folder cannot be written.

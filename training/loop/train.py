@@ -1,8 +1,8 @@
-"""The loop: data and configuration in, a trained autoencoder and its history out.
+"""The training loop: trains an autoencoder from data and a configuration, and records its history.
 
-A run is cut into chunks of steps, each one graph call (train_step.py). Between two chunks progress is told, the
-state may be saved, and an interruption is heard. Every random number is a function of the seed and the step, so a run
-that goes on from a saved state gives the weights that the unbroken one would have given, to the last bit.
+A run is split into chunks of steps, each one graph call (train_step.py). Between two chunks, progress is reported, the
+state may be saved, and an interruption takes effect. Every random number is a function of the seed and the step, so a
+resumed run gives bit for bit the weights of an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ CHUNK = 50  # steps of one graph call: a second or less, so that progress shows 
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a run stands, told before the first step and after every chunk of steps."""
+    """The progress of a run, reported before the first step and after every chunk of steps."""
 
     step: int
     steps: int
@@ -41,7 +41,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """A finished run."""
+    """The result of a finished run."""
 
     config: Config
     model: Autoencoder  # the running mean of the weights, where the configuration asks for one
@@ -61,15 +61,15 @@ def train(
         config: the run; `limit` is applied here.
         data: validation uses all of its test images and never changes the weights.
         on_progress: called before the first step and after every chunk of steps; an exception from it ends the run.
-        keeping: where and how often the state is saved; never by default. With several hosts the chief saves it and
-            all go on from it.
-        devices: where it runs; by default on the one device that TensorFlow chooses.
+        keeping: file and interval for saving the state; by default it is not saved. With several hosts the chief
+            saves it, and all resume from it.
+        devices: the devices to run on; by default the one that TensorFlow chooses.
 
     Raises:
         DataError: there are fewer training images than one batch.
         Diverged: the loss is no longer a number.
-        StateError: the state to go on from cannot be read, or is another run's.
-        TrainingError: the devices cannot share a batch evenly, or the hosts differ in what they run or lose each other.
+        StateError: the state to resume from cannot be read, or is another run's.
+        TrainingError: the devices cannot share a batch evenly, or the hosts differ in their runs or lose each other.
     """
     devices = devices or Devices()
     devices.check(config.batch_size)
@@ -112,7 +112,7 @@ class _Run:
         self.saved_at = self.started = time.monotonic()
 
     def resume(self) -> None:
-        """Go on from the last state, if that is wanted and there is one."""
+        """Restore the latest state, if resuming is requested and there is one."""
         found = self.keeping.file.load() if self.keeping and self.keeping.resume else None
         if not found:
             return
@@ -120,7 +120,7 @@ class _Run:
         restore(self.steps.variables, arrays)
 
     def check_hosts_agree(self) -> None:
-        """Have all hosts compare what they are about to compute, and from where on."""
+        """Raise a TrainingError unless all hosts have the same configuration, data and position."""
         at = self.position
         run = self.config.model_dump_json(exclude={"data"})
         if self.devices.hosts > 1 and not self.devices.hosts_agree(f"{run} {self.data.digests} {at.epoch} {at.batch}"):
@@ -130,7 +130,7 @@ class _Run:
             )
 
     def begin(self) -> None:
-        """Tell what is about to be trained, and from which step to which."""
+        """Report the model, the step to begin with and the number of steps, before training."""
         at = self.position
         running = at.total.over(at.batch) if at.batch else NOTHING
         self.on_progress(Progress(self._step(), self._steps(), running, model=self.published))
@@ -151,7 +151,11 @@ class _Run:
         return plain
 
     def run_chunk(self) -> None:
-        """Take the next steps, and tell of them."""
+        """Run the next steps, and report the progress.
+
+        Raises:
+            Diverged: the loss is no longer a number.
+        """
         at, size = self.position, self.config.batch_size
         count = min(CHUNK, self.per_epoch - at.batch)
         order = seeds.order(self.config.seed, at.epoch, len(self.images))
@@ -179,7 +183,10 @@ class _Run:
         return row
 
     def save(self) -> str:
-        """Save the state, where it is kept; a warning if that failed, since a run is worth more than its state."""
+        """Save the state, if that is enabled and this is the chief; return a warning if that fails, else "".
+
+        Training goes on after a failure: a run is worth more than its state.
+        """
         if not self.keeping or not self.devices.chief:
             return ""
         try:

@@ -1,9 +1,9 @@
-"""The compiled part of training: a chunk of optimizer steps as one graph, its step compiled by XLA.
+"""The compiled part of training: a chunk of optimizer steps as one graph, in which XLA compiles the step.
 
-train.py feeds it the bytes of a chunk at a time; no Python runs between the steps of a chunk. On several devices
-XLA compiles what each computes alone, its gradients; Keras' optimizer sums them over the devices and takes the step.
-Loops are operations of the graph, and AutoGraph is off throughout training: where it cannot translate Python, because a
-warning is an error for instance, it builds another graph without a word.
+train.py passes the images of one chunk at a time; no Python runs between the steps of a chunk. On several devices XLA
+compiles the part that each computes alone, the gradients; Keras' optimizer sums them over the devices and takes the
+step. Loops are operations of the graph, and AutoGraph is off throughout training: if it cannot translate Python, for
+instance because a warning is an error, it silently builds another graph.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from training.model.autoencoder import Autoencoder, to_pixels
 
 
 class Steps:
-    """The state that steps change, and the steps.
+    """The optimizer steps, and the state that they change.
 
     Args:
         config: the run.
-        model: trained in place.
-        average: a second model, kept at the running mean of the first one's weights; None if that is not wanted.
+        model: the model, trained in place.
+        average: a second model that holds the running mean of the first one's weights; None without averaging.
         steps_per_epoch: batches in an epoch, for the learning rate.
-        devices: where the steps run; the models were made there too.
+        devices: the devices that run the steps; the models were created on them too.
     """
 
     def __init__(
@@ -51,16 +51,16 @@ class Steps:
 
     @property
     def variables(self) -> list[Any]:
-        """All that a later step depends on."""
+        """All variables that a later step depends on."""
         return [*self._weights, *self._averages, *self._optimizer.variables]
 
     def run(self, batches: ByteArray, epoch: int, first: int) -> Losses:
-        """Take a step for each of the batches, uint8 (count, b, h, w); sums of the batches' mean losses.
+        """Take a step for each of the batches, uint8 (count, b, h, w); return the sums of the batches' mean losses.
 
         Args:
-            batches: the batches number `first` and following of the epoch.
-            epoch: from 0; with the batch's number it decides the noise.
-            first: from 0.
+            batches: consecutive batches of the epoch, from number `first` on.
+            epoch: number of the epoch, from 0; with the batch's number it determines the noise.
+            first: number of the first batch in the epoch, from 0.
         """
         import tensorflow as tf
 
@@ -87,14 +87,14 @@ class Steps:
         return compiled
 
     def _step(self, batch: Any, epoch: Any, number: Any) -> Any:
-        """One step on a batch uint8 (b, h, w): its mean cross-entropy and KL divergence, (2,)."""
+        """Take one step on a batch, uint8 (b, h, w); return its mean cross-entropy and KL, (2,)."""
         losses, gradients = self._gradients(to_pixels(batch), epoch, number)
         self._optimizer.apply(gradients, self._weights)
         self._follow()
         return losses
 
     def _shared_step(self) -> Callable[..., Any]:
-        """Return the same step, each device on its rows of the batch. The collectives stay outside of XLA's graph."""
+        """Return the same step with each device on its rows of the batch; collectives stay outside of XLA's graph."""
         import tensorflow as tf
 
         strategy, n = self._devices.strategy, self._devices.count
@@ -119,7 +119,7 @@ class Steps:
         return step
 
     def _follow(self) -> None:
-        """Let the running means follow the weights."""
+        """Update the running means of the weights."""
         import tensorflow as tf
 
         done = tf.cast(self._optimizer.iterations.value, tf.float32)

@@ -1,4 +1,4 @@
-"""The encoder, the generator, and the bound that trains them.
+"""The encoder and the generator of the variational autoencoder.
 
 Kingma and Welling, "Auto-Encoding Variational Bayes" (2013). Shapes: b images of h x w pixels, latent size d.
 """
@@ -19,9 +19,10 @@ LOG_VAR_RANGE = (-12.0, 4.0)
 
 @dataclass(frozen=True)
 class Autoencoder:
-    """The two halves, and the generator without its last sigmoid, from which the loss is computed stably.
+    """The encoder, the generator, and the generator without its last sigmoid, for a numerically stable loss.
 
-    Keras models while training; functions with the same arguments and results when read back from the store.
+    They are Keras models while training, and functions with the same arguments and results when read back from the
+    store.
     """
 
     encoder: Any  # image (b, h, w) in [0, 1] -> z_mean (b, d), z_log_var (b, d)
@@ -30,7 +31,7 @@ class Autoencoder:
 
     @property
     def trainable_variables(self) -> list[Any]:
-        """All weights, the encoder's first."""
+        """All trainable weights, the encoder's first."""
         return [*self.encoder.trainable_variables, *self.generator.trainable_variables]
 
 
@@ -43,7 +44,7 @@ def build(config: Config, image_shape: tuple[int, int]) -> Autoencoder:
 
 
 def summary(model: Autoencoder, config: Config, image_shape: tuple[int, int]) -> tuple[str, str]:
-    """Describe the two halves in a line each: the units of their layers, and their weights."""
+    """Describe the encoder and the generator in a line each: units of the layers, and number of parameters."""
     d, pixels = config.latent_dim, image_shape[0] * image_shape[1]
     features = [2 * config.fourier_features] if config.fourier_features else []
     encoder = [pixels, *config.encoder_units, f"{d}+{d}"]
@@ -90,7 +91,7 @@ def _hidden(config: Config, units: tuple[int, ...], tensor: Any) -> Any:
 
 
 def _start(config: Config) -> dict[str, Any]:
-    """Return initialisers that make the first posteriors all of one width."""
+    """Return initialisers with which z_log_var starts near `initial_log_var`; none if that is not set."""
     import keras
 
     if config.initial_log_var is None:
@@ -102,7 +103,7 @@ def _start(config: Config) -> dict[str, Any]:
 
 
 def to_pixels(images: Tensor) -> Tensor:
-    """Grey levels uint8 as float32 in [0, 1]."""
+    """Convert grey levels, uint8, to float32 in [0, 1]."""
     import tensorflow as tf
 
     return tf.cast(images, tf.float32) / 255

@@ -1,4 +1,4 @@
-"""The layers that Keras does not have."""
+"""The model's own Keras layers: Fourier features, and clipping to a range."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import keras
 
 
 class FourierFeatures(keras.layers.Layer):
-    """z -> [z, sin(z B), cos(z B)], B trainable: lets a plain network vary quickly over a low-dimensional z.
+    """Maps z to [z, sin(z B), cos(z B)], B trainable: a plain network can vary quickly over a low-dimensional z.
 
     Tancik et al., "Fourier features let networks learn high frequency functions in low dimensional domains" (2020).
 
     Args:
-        features: columns of B; the output is (n, d + 2 * features).
-        scale: standard deviation that B is drawn with.
+        features: number of columns of B; the output is (n, d + 2 * features).
+        scale: standard deviation of B's initial values.
     """
 
     def __init__(self, features: int, scale: float, **options: Any) -> None:
@@ -23,18 +23,18 @@ class FourierFeatures(keras.layers.Layer):
         self.scale = scale
 
     def build(self, shape: tuple[int | None, int]) -> None:
-        """Make B, (d, features)."""
+        """Create B, (d, features)."""
         draw = keras.initializers.RandomNormal(0.0, self.scale)
         self.frequencies = self.add_weight((shape[-1], self.features), draw, name="frequencies")
 
     def call(self, z: Any) -> Any:
-        """(n, d) to (n, d + 2 * features)."""
+        """Map z, (n, d), to (n, d + 2 * features)."""
         phase = keras.ops.matmul(z, self.frequencies)
         return keras.ops.concatenate([z, keras.ops.sin(phase), keras.ops.cos(phase)], -1)
 
 
 class Bound(keras.layers.Layer):
-    """Clips its input to a range, entry by entry; beyond it the gradient is zero."""
+    """Clips its input elementwise to a range; outside of it the gradient is zero."""
 
     def __init__(self, low: float, high: float, **options: Any) -> None:
         super().__init__(**options)
@@ -42,5 +42,5 @@ class Bound(keras.layers.Layer):
         self.high = high
 
     def call(self, tensor: Any) -> Any:
-        """Return the tensor, clipped; its shape stays."""
+        """Return the tensor, clipped, with the same shape."""
         return keras.ops.clip(tensor, self.low, self.high)

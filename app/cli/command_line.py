@@ -7,9 +7,11 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from app.settings.release import release
+
+N = TypeVar("N", int, float)
 
 COLUMNS = 80
 WRONG = 2  # exit code
@@ -54,26 +56,20 @@ class Parser(argparse.ArgumentParser):
 
 def whole(least: int, most: int | None = None) -> Callable[[str], int]:
     """Return a converter for `type=` that accepts integers of a range, both ends included."""
-
-    def read(text: str) -> int:
-        try:
-            number = int(text)
-        except ValueError:
-            raise argparse.ArgumentTypeError(f"{text!r} is no whole number") from None
-        _check(number, least, most)
-        return number
-
-    return read
+    return _converter(int, "whole number", least, most)
 
 
 def number(least: float, most: float | None = None) -> Callable[[str], float]:
     """Return a converter for `type=` that accepts numbers of a range, both ends included."""
+    return _converter(float, "number", least, most)
 
-    def read(text: str) -> float:
+
+def _converter(convert: Callable[[str], N], kind: str, least: N, most: N | None) -> Callable[[str], N]:
+    def read(text: str) -> N:
         try:
-            found = float(text)
+            found = convert(text)
         except ValueError:
-            raise argparse.ArgumentTypeError(f"{text!r} is no number") from None
+            raise argparse.ArgumentTypeError(f"{text!r} is no {kind}") from None
         _check(found, least, most)
         return found
 

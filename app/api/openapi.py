@@ -80,11 +80,12 @@ def build_openapi(app: FastAPI, *, is_open: Callable[[str], bool], keys: bool, l
         keys: whether all other paths need a key.
         limited: whether all other paths have a rate limit.
     """
-    if not app.openapi_schema:
-        document = FastAPI.openapi(app)
+    is_built = app.openapi_schema is not None
+    document = FastAPI.openapi(app)
+    if not is_built:
         document.setdefault("components", {}).setdefault("schemas", {})["Problem"] = Problem.model_json_schema()
         _add_access(document, is_open, keys, limited)
-    return FastAPI.openapi(app)
+    return document
 
 
 def _add_access(document: dict[str, Any], is_open: Callable[[str], bool], keys: bool, limited: bool) -> None:

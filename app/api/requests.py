@@ -33,7 +33,7 @@ def served(request: Request) -> LoadedModel:
     return model
 
 
-def hung_up(receive: Receive) -> Callable[[], bool]:
+def disconnect_check(receive: Receive) -> Callable[[], bool]:
     """Return a function that tells whether the client has disconnected; the body must have been read before.
 
     ASGI reports a disconnect by a message from `receive`. The function takes the first step of that coroutine and
@@ -116,15 +116,17 @@ async def read_decoded_body(request: Request, max_bytes: int) -> bytes:
     return plain
 
 
-def content_type(request: Request) -> str:
-    """Return the media type of the body in lower case, without its parameters; empty if the header is missing."""
-    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+def content_type(request: Request, known: tuple[str, ...]) -> str:
+    """Return the media type of the body in lower case, without its parameters.
 
-
-def unsupported_type(kind: str, known: tuple[str, ...]) -> UnsupportedMediaType:
-    """Return the error for a media type that is not among the `known` ones."""
-    got = f"The content type {kind[:80]!r} is not read here" if kind else "The content type is missing"
-    return UnsupportedMediaType(f"{got}. Send one of: {', '.join(known)}.")
+    Raises:
+        UnsupportedMediaType: the header is missing, or names none of the `known` types.
+    """
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind not in known:
+        got = f"The content type {kind[:80]!r} is not read here" if kind else "The content type is missing"
+        raise UnsupportedMediaType(f"{got}. Send one of: {', '.join(known)}.")
+    return kind
 
 
 def body_error(exc: ValidationError, hint: str) -> MalformedBody | InvalidLatent | InvalidParameter:

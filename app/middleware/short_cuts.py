@@ -15,7 +15,7 @@ from starlette.types import Receive, Scope, Send
 from app.api import problems
 from app.api.formats import npy
 from app.api.formats.latents import latents_from_json, latents_from_npy
-from app.api.requests import hung_up
+from app.api.requests import disconnect_check
 from app.api.responses import SENT_HEADERS, SHOWN_HEADERS
 from app.errors import CallerLeft, DigitVaeError, EmptyBody
 from app.inference.service import Service
@@ -107,7 +107,7 @@ async def _answered(scope: Scope, receive: Receive, send: Send, work: Work) -> i
     try:
         service: Service = scope["service"]
         body = await _read(BodyClock(receive, service.settings.body_timeout_s))
-        content, kind = await work(service, model, body, hung_up(receive))
+        content, kind = await work(service, model, body, disconnect_check(receive))
     except DigitVaeError as error:
         response = problems.error_response("POST", scope["path"], error)
         await response(scope, receive, send)

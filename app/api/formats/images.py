@@ -12,7 +12,7 @@ from python_multipart.multipart import parse_options_header
 from starlette.exceptions import HTTPException
 
 from app.api.formats import npy
-from app.api.requests import JSON, MULTIPART, body_error, content_type, read_body, read_json, unsupported_type
+from app.api.requests import JSON, MULTIPART, body_error, content_type, read_body, read_json
 from app.api.schemas import EncodeRequest
 from app.errors import EmptyBody, InvalidImage, InvalidParameter, MalformedBody
 from app.imaging.decode import MEDIA_TYPES, from_base64
@@ -29,9 +29,7 @@ async def read_images(request: Request, max_images: int) -> list[ImageInput]:
         UnsupportedMediaType, EmptyBody, MalformedBody, InvalidImage, InvalidParameter: with the reason as its detail.
         JsonTooLarge: the JSON has too many values.
     """
-    kind = content_type(request)
-    if kind not in IMAGE_TYPES:
-        raise unsupported_type(kind, IMAGE_TYPES)
+    kind = content_type(request, IMAGE_TYPES)
     if kind == MULTIPART:
         found = await _image_parts(request, max_images)
     elif kind == JSON:

@@ -10,7 +10,7 @@ from fastapi import Request
 from pydantic import ValidationError
 
 from app.api.formats import npy
-from app.api.requests import JSON, body_error, content_type, read_body, read_json, unsupported_type
+from app.api.requests import JSON, body_error, content_type, read_body, read_json
 from app.api.schemas import GenerateRequest
 from app.errors import InvalidLatent, InvalidParameter
 from app.imaging.types import FloatArray
@@ -25,9 +25,7 @@ async def read_latents(request: Request, latent_dim: int, max_rows: int) -> Floa
         UnsupportedMediaType, EmptyBody, MalformedBody, InvalidLatent, InvalidParameter: with the reason as its detail.
         JsonTooLarge: the JSON has too many values.
     """
-    kind = content_type(request)
-    if kind not in LATENT_TYPES:
-        raise unsupported_type(kind, LATENT_TYPES)
+    kind = content_type(request, LATENT_TYPES)
     if kind == npy.MEDIA_TYPE:
         return latents_from_npy(await read_body(request), latent_dim)
     return latents_from_json(await read_json(request), latent_dim, max_rows)

@@ -13,7 +13,7 @@ from fastapi import APIRouter, Request, Response
 from app.api.openapi import BINARY, NAME, VERSION, operation, protocol_refusals, schema
 from app.api.protocols import open_inference_messages as oip
 from app.api.protocols.models import model_of, models
-from app.api.requests import JSON, hung_up, read_decoded_body, served, service_of
+from app.api.requests import JSON, disconnect_check, read_decoded_body, served, service_of
 
 OCTETS = "application/octet-stream"
 HEADER_LENGTH = "Inference-Header-Content-Length"
@@ -103,7 +103,7 @@ async def infer(request: Request) -> Response:
     bounds = service.settings.max_images, service.settings.max_json_values
     asked, values = oip.read(body, request.headers.get(HEADER_LENGTH), *bounds)
     names = oip.wanted(asked, tuple(model.gives))
-    found = await model.run(service, served(request), model.input_of(values), hung_up(request.receive))
+    found = await model.run(service, served(request), model.input_of(values), disconnect_check(request.receive))
     outputs = {name: found[name] for name in names}
     content, length = await service.serialize(
         lambda: oip.write(asked, model.name, model.version, outputs), *outputs.values()

@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from app.api.openapi import NAME, VERSION, operation, protocol_refusals, schema
 from app.api.protocols import tensorflow_serving_messages as tfs
 from app.api.protocols.models import model_of
-from app.api.requests import JSON, hung_up, read_decoded_body, served, service_of
+from app.api.requests import JSON, disconnect_check, read_decoded_body, served, service_of
 
 MODEL = "/v1/models/{name}"
 MODEL_VERSION = "/v1/models/{name}/versions/{version}"
@@ -45,7 +45,7 @@ async def predict(request: Request) -> Response:
     service = service_of(request)
     body = await read_decoded_body(request, service.settings.max_body_bytes)
     asked, value = tfs.read(body, model.takes, service.settings.max_images, service.settings.max_json_values)
-    outputs = await model.run(service, served(request), model.checked(value), hung_up(request.receive))
+    outputs = await model.run(service, served(request), model.checked(value), disconnect_check(request.receive))
     content = await service.serialize(lambda: tfs.write(asked, outputs), *outputs.values())
     return Response(content, headers={"x-model-version": str(model.version)}, media_type=JSON)
 

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request, Response
 from app.api.formats import npy
 from app.api.formats.images import read_images
 from app.api.openapi import BINARY, IMAGE_BODIES, answers, operation, schema
-from app.api.requests import JSON, hung_up, query, served, service_of
+from app.api.requests import JSON, disconnect_check, query, served, service_of
 from app.api.responses import accepted, json_response, to_lists, versioned_response
 from app.api.schemas import EncodeResponse, PreparationQuery
 
@@ -31,7 +31,7 @@ async def encode(request: Request) -> Response:
     options = query(request, PreparationQuery)
     found = await read_images(request, service.settings.max_images)
     z_mean, z_log_var = await service.encode(
-        served(request), found, options.invert, options.fit, hung_up(request.receive)
+        served(request), found, options.invert, options.fit, disconnect_check(request.receive)
     )
     if kind == npy.MEDIA_TYPE:
         return versioned_response(request, npy.dumps(z_mean), kind)

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request, Response
 from app.api.formats import npy
 from app.api.formats.latents import read_latents
 from app.api.openapi import BINARY, answers, operation, schema
-from app.api.requests import JSON, hung_up, query, served, service_of
+from app.api.requests import JSON, disconnect_check, query, served, service_of
 from app.api.responses import PNG, accepted, json_response, to_base64_pngs, to_lists, versioned_response
 from app.api.schemas import GenerateRequest, GenerateResponse, SheetQuery
 
@@ -36,7 +36,7 @@ async def generate(request: Request) -> Response:
     service = service_of(request)
     sheet = query(request, SheetQuery)
     z = await read_latents(request, served(request).engine.latent_dim, service.settings.max_rows)
-    digits = await service.generate(served(request), z, hung_up(request.receive))
+    digits = await service.generate(served(request), z, disconnect_check(request.receive))
     if kind == PNG:
         return versioned_response(request, await service.render_png(digits, sheet.columns, sheet.scale), kind)
     if kind == npy.MEDIA_TYPE:

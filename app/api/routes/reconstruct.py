@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request, Response
 
 from app.api.formats.images import read_images
 from app.api.openapi import BINARY, IMAGE_BODIES, answers, operation, schema
-from app.api.requests import JSON, hung_up, query, served, service_of
+from app.api.requests import JSON, disconnect_check, query, served, service_of
 from app.api.responses import PNG, accepted, json_response, to_base64_pngs, to_lists, versioned_response
 from app.api.schemas import ReconstructQuery, ReconstructResponse
 from app.imaging.sheets import to_uint8
@@ -31,7 +31,9 @@ async def reconstruct(request: Request) -> Response:
     service = service_of(request)
     options = query(request, ReconstructQuery)
     found = await read_images(request, service.settings.max_images)
-    result = await service.reconstruct(served(request), found, options.invert, options.fit, hung_up(request.receive))
+    result = await service.reconstruct(
+        served(request), found, options.invert, options.fit, disconnect_check(request.receive)
+    )
     if kind == PNG:
         pairs = np.stack([result.images, result.reconstruction], 1)  # (n, 2, h, w)
         levels = to_uint8(pairs.reshape(-1, *pairs.shape[2:]))

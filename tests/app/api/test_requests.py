@@ -13,9 +13,9 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from app.api.formats import npy
-from app.api.requests import content_type, hung_up, query, read_decoded_body
+from app.api.requests import content_type, disconnect_check, query, read_decoded_body
 from app.api.schemas import SheetQuery
-from app.errors import BodyTooLarge, EmptyBody, InvalidParameter, MalformedBody
+from app.errors import BodyTooLarge, EmptyBody, InvalidParameter, MalformedBody, UnsupportedMediaType
 
 NPY = {"content-type": "application/x-npy"}
 
@@ -96,11 +96,19 @@ def test_a_query_is_read_as_its_model_and_an_unknown_name_is_told_with_the_known
 
 @pytest.mark.parametrize(
     ("header", "kind"),
-    [("Image/PNG", "image/png"), ("application/json; charset=utf-8", "application/json"), (" ;x", "")],
+    [("Image/PNG", "image/png"), ("application/json; charset=utf-8", "application/json")],
 )
 def test_a_media_type_is_told_without_its_parameters(header, kind):
-    assert content_type(asked(content_type=header)) == kind
-    assert content_type(asked()) == ""
+    assert content_type(asked(content_type=header), ("image/png", "application/json")) == kind
+
+
+@pytest.mark.parametrize(
+    ("headers", "told"),
+    [({}, "is missing"), ({"content_type": " ;x"}, "is missing"), ({"content_type": "text/html"}, "'text/html'")],
+)
+def test_a_media_type_that_is_not_read_is_refused_with_those_that_are(headers, told):
+    with pytest.raises(UnsupportedMediaType, match=f"{told}.*image/png, application/json"):
+        content_type(asked(**headers), ("image/png", "application/json"))
 
 
 async def test_a_caller_has_hung_up_once_the_server_says_so_and_asking_waits_for_nothing():
@@ -110,7 +118,7 @@ async def test_a_caller_has_hung_up_once_the_server_says_so_and_asking_waits_for
         await gone.wait()
         return {"type": "http.disconnect"}
 
-    is_disconnected = hung_up(receive)
+    is_disconnected = disconnect_check(receive)
     assert [is_disconnected(), is_disconnected()] == [False, False]
     gone.set()
     assert is_disconnected()

@@ -48,11 +48,6 @@ async def test_too_many_pictures_are_told_alike_however_they_come(client):
     check_problem(await client.post("/encode", json=document), 422, "invalid-image", "256")
 
 
-async def test_more_pictures_than_allowed_are_refused(client):
-    body = {"images": [base64.b64encode(encode_png(digit)).decode()] * 257}
-    check_problem(await client.post("/encode", json=body), 422, "invalid-image", "256")
-
-
 async def test_a_16_bit_a_palette_and_an_rgba_picture_are_no_bad_input(client):
     for picture in (
         Image.fromarray(digit.astype(np.uint16) * 257),

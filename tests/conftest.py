@@ -26,11 +26,14 @@ for name in [name for name in os.environ if name.startswith("VAE_") and name != 
 
 
 class ByFile(LoadScopeScheduling):
-    """A file's tests share a server or a trained model; those of containers, the engine and its images."""
+    """A file's tests share a server or a trained model; those of containers, the engine and its images.
+
+    A browser waits for minutes where an image is built beside it, so its tests stand in the containers' row.
+    """
 
     def _split_scope(self, nodeid: str) -> str:
         path = nodeid.partition("::")[0]
-        return path if "/containers/" not in path else "containers"
+        return "containers and browser" if "/containers/" in path or "/test_explorer" in path else path
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:

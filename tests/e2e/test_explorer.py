@@ -7,7 +7,7 @@ import subprocess
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ playwright = pytest.importorskip("playwright.sync_api", reason="the package play
 
 BLUE = (61, 214, 245)  # the mark of a picture on the plane
 PATIENCE_S = 30  # of a test, beside others on two cores; the page takes milliseconds
-READY_S = 90  # where a container image is built beside it; by itself a second
+READY_S = 90  # on a machine that is busy; by itself a second
 
 
 class SlowEngine(FakeEngine):
@@ -126,20 +126,35 @@ def served(tmp_path_factory) -> Iterator[tuple[str, Counted]]:
 
 
 @contextmanager
-def opened(browser, address: str, **options: Any) -> Iterator[Any]:
+def opened(browser, address: str, prepare: Callable[[Any], None] | None = None, **options: Any) -> Iterator[Any]:
     """The page, ready; at the end it must have met no error and no violation of its policy."""
     context = browser.new_context(**{"viewport": DESK, "reduced_motion": "reduce"} | options)
     page = context.new_page()
-    page.complaints = []
+    page.complaints, page.waiting, page.failed = [], set(), []
     page.on("console", lambda said: page.complaints.append(said.text) if said.type == "error" else None)
     page.on("pageerror", lambda error: page.complaints.append(str(error)))
     page.on("request", lambda sent: sent.url.startswith((address, "blob:")) or page.complaints.append(sent.url))
+    page.on("request", lambda sent: page.waiting.add(sent.url))
+    page.on("requestfinished", lambda sent: page.waiting.discard(sent.url))
+    page.on("requestfailed", lambda sent: page.failed.append(f"{sent.url}: {sent.failure}"))
+    if prepare:
+        prepare(page)
     page.goto(address)
-    page.wait_for_selector("body[data-ready]", timeout=READY_S * 1000)
+    wait_until_ready(page)
     page.wait_for_load_state("networkidle")
     yield page
     assert page.complaints == []
     context.close()
+
+
+def wait_until_ready(page) -> None:
+    try:
+        page.wait_for_selector("body[data-ready]", timeout=READY_S * 1000)
+    except playwright.TimeoutError:
+        pytest.fail(
+            f"not ready after {READY_S} s; unanswered: {page.waiting}; failed: {page.failed}; "
+            f"complaints: {page.complaints}; the page says: {page.locator('#notice').text_content(timeout=5000)}"
+        )
 
 
 @pytest.fixture
@@ -412,7 +427,8 @@ def test_a_lost_service_is_said_and_waited_for(page, served):
     page.complaints[:] = [each for each in page.complaints if "ERR_FAILED" not in each]
 
 
-def test_a_busy_service_is_said_and_asked_again(page):
+@pytest.mark.parametrize("status", [502, 503, 504])
+def test_a_busy_service_is_said_and_asked_again(page, status):
     refusals: list[Any] = []
 
     def refuse_once(route):
@@ -420,7 +436,7 @@ def test_a_busy_service_is_said_and_asked_again(page):
             route.continue_()
         else:
             refusals.append(route)
-            route.fulfill(status=503, content_type="application/problem+json", body='{"detail": "Full."}')
+            route.fulfill(status=status, content_type="application/problem+json", body='{"detail": "Full."}')
 
     page.route("**/generate", refuse_once)
     page.get_by_role("slider", name="z₁").fill("-3")
@@ -428,7 +444,22 @@ def test_a_busy_service_is_said_and_asked_again(page):
     assert "busy" in page.locator("#notice").inner_text()
     wait_for_digit(page, [0, -3])
     page.wait_for_selector("#notice", state="hidden")
-    page.complaints[:] = [each for each in page.complaints if "503" not in each]
+    page.complaints[:] = [each for each in page.complaints if str(status) not in each]
+
+
+def test_a_page_that_opens_while_the_service_is_late_begins_again(browser, served):
+    late: list[Any] = []
+
+    def answer_late_once(route):
+        if late:
+            route.continue_()
+        else:
+            late.append(route)
+            route.fulfill(status=504, content_type="application/problem+json", body='{"detail": "Too late."}')
+
+    with opened(browser, served[0], prepare=lambda page: page.route("**/model", answer_late_once)) as page:
+        assert where(page) == [0, 0]
+        page.complaints[:] = [each for each in page.complaints if "504" not in each]
 
 
 def test_more_dimensions_have_sliders_and_a_choice_of_axes(browser, tmp_path):

@@ -17,16 +17,18 @@ export class Trouble extends Error {
   constructor(message, { lost = false, busy = false } = {}) {
     super(message);
     this.lost = lost; // nothing answered at all
-    this.busy = busy; // the service asks to try again
+    this.busy = busy; // trying again in a moment will do
   }
 }
+
+const TRANSIENT = [429, 502, 503, 504]; // too much at once, or a proxy whose service is just being started anew
 
 export async function send(request) {
   const used = key.current();
   const response = await reach(request);
   if (response.ok) return response;
   if (response.status === 401 && (await key.renewed(used))) return send(request);
-  throw new Trouble(await reason(response), { busy: [429, 503].includes(response.status) });
+  throw new Trouble(await reason(response), { busy: TRANSIENT.includes(response.status) });
 }
 
 async function reach(request) {

@@ -43,19 +43,27 @@ file system path, since it may leave the process; StoreError is raised before th
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Mapping
 from typing import ClassVar
 
 
 class DigitVaeError(Exception):
-    """The root: whatever this project raises on purpose."""
+    """The root: whatever this project raises on purpose.
+
+    Args:
+        detail: the sentence for the person who reads it.
+        headers: header fields of the response, besides those that its class always has.
+    """
 
     status: ClassVar[int] = 500
     code: ClassVar[str] = "internal-error"
     title: ClassVar[str] = "Internal error"
+    fixed_headers: ClassVar[Mapping[str, str]] = {}  # of every response for it
 
-    def __init__(self, detail: str) -> None:
+    def __init__(self, detail: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(detail)
         self.detail = detail
+        self.headers = {**self.fixed_headers, **(headers or {})}
 
 
 class RequestError(DigitVaeError):
@@ -125,6 +133,9 @@ class TooSlow(RequestError):
     status = 408
     code = "too-slow"
     title = "Too slow"
+    fixed_headers: ClassVar[Mapping[str, str]] = {
+        "connection": "close"
+    }  # the rest of the body would be taken for a request
 
 
 class HeaderTimeout(TooSlow):
@@ -234,6 +245,7 @@ class Unavailable(DigitVaeError):
     status = 503
     code = "unavailable"
     title = "Unavailable"
+    fixed_headers: ClassVar[Mapping[str, str]] = {"retry-after": "1"}
 
 
 class Overloaded(Unavailable):

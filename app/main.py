@@ -1,32 +1,43 @@
-"""The application: builds a FastAPI app from settings. Only this module chooses an engine."""
+"""The application: its routes, the layers around them, and its service. Only this module knows all rooms."""
 
 from __future__ import annotations
 
+import asyncio
 import functools
+import gc
 import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import ExitStack, asynccontextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, FastAPI
+from starlette import routing
+from starlette.middleware import Middleware
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.api import problems
 from app.api.explorer import routes as explorer
 from app.api.openapi import build_openapi
 from app.api.protocols import open_inference, tensorflow_serving
+from app.api.route import Route
 from app.api.routes import encode, generate, manifold, operations, reconstruct
 from app.imaging.decode import ignore_warnings
-from app.middleware.admission import AdmissionLimit
-from app.middleware.auth import add_auth, is_open
-from app.middleware.body_limit import BodyLimit
-from app.middleware.security_headers import SecurityHeaders
-from app.middleware.short_cuts import SHORT_CUTS
-from app.models.loader import OpenEngine, open_saved_models
-from app.server.application import Application
-from app.server.at_once import AtOnce
-from app.server.lifespan import running
+from app.inference.batcher import Batcher
+from app.inference.service import Service
+from app.middleware.admission import Admission
+from app.middleware.auth import is_open
+from app.middleware.stack import all_must_be_seen, build_stack, layers
+from app.models import native_log
+from app.models.loader import OpenEngine, load_version, open_saved_models, release_memory
+from app.models.reloader import Reloader
+from app.models.store import ModelStore
+from app.server.exit import exit_for_restart
+from app.server.signals import draining, taken_elsewhere
+from app.server.watchdog import Watchdog
+from app.server.workers import end_with_supervisor
 from app.settings import Settings
 from app.settings.release import release
 from app.telemetry import logs, tracing
-from app.telemetry.access_log import AccessLog
+from app.telemetry.batch_tracing import TracedBatcher
 from app.telemetry.metrics import Metrics
 
 if TYPE_CHECKING:
@@ -44,14 +55,30 @@ ROUTERS = (
     explorer.router,
 )
 UNDOCUMENTED: dict[str, Any] = {"docs_url": None, "redoc_url": None, "openapi_url": None}
+# Some 60 requests under way are more objects than the usual 700, after which all of them would be looked through.
+YOUNG_OBJECTS = 20_000
 DESCRIPTION = "A variational autoencoder of handwritten digits: encode images, generate digits, see the latent space."
+
+
+class Application(FastAPI):
+    """Routes of Starlette inside the layers of middleware/stack.py; FastAPI documents them, and runs the lifespan."""
+
+    layers: list[Middleware]  # around all routes, the outermost first
+    stack: ASGIApp
+    service: Service | None = None  # from the start of the lifespan
+    admission: Admission | None = None  # for a server that asks before it makes a task of a request
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, or run the lifespan."""
+        scope["app"] = self
+        await (self.stack if scope["type"] == "http" else self.router)(scope, receive, send)
 
 
 def create_app(
     settings: Settings | None = None,
     open_engine: OpenEngine | None = None,
     tracers: TracerProvider | None = None,
-) -> FastAPI:
+) -> Application:
     """Create the service as an ASGI application; its lifespan loads the model.
 
     Args:
@@ -76,14 +103,26 @@ def create_app(
             running, settings=chosen, open_engine=open_engine or open_saved_models, tracers=tracers
         ),
         **({} if chosen.docs else UNDOCUMENTED),
-        # /metrics, logs.py and tracing.py have them; asking for a provider costs on each request.
-        telemetry={"tracing": False, "metrics": False, "logs": False},
     )
-    app.add_middleware(BodyLimit, max_bytes=chosen.max_body_bytes, timeout_s=chosen.body_timeout_s)
-    for router in _routers(chosen):
-        app.include_router(router)
-    problems.install(app)
-    _put_at_the_edge(app, chosen, tracers)
+    routers = _routers(chosen)
+    routes = [route for router in (app.router, *routers) for route in _routes(router)]
+    paths = list(dict.fromkeys(route.path for router in (app.router, *ROUTERS) for route in _routes(router)))
+    open_paths = _open_paths(app, chosen)
+    for router in routers:
+        app.include_router(router)  # for the documents
+    app.openapi = functools.partial(  # type: ignore[method-assign]  # as FastAPI has it done
+        build_openapi,
+        app,
+        is_open=lambda path: is_open(path, open_paths),
+        keys=bool(chosen.all_keys),
+        limited=chosen.rate_limit is not None,
+    )
+    metrics = app.state.metrics = Metrics(paths, chosen.metrics_dir)
+    tracer = tracers.get_tracer(tracing.NAME, app.version) if tracers else None
+    admission = Admission(metrics, chosen.max_requests, chosen.request_timeout_s)
+    app.layers = layers(chosen, admission, metrics, tracer, open_paths)
+    app.stack = build_stack(routes, app.layers)
+    app.admission = None if all_must_be_seen(chosen, tracer) else admission
     return app
 
 
@@ -91,6 +130,12 @@ def _routers(settings: Settings) -> list[APIRouter]:
     """Return the routers that the settings do not switch off."""
     off = [operations.counting] * (settings.metrics == "off") + [explorer.router] * (not settings.explorer)
     return [router for router in ROUTERS if router not in off]
+
+
+def _routes(router: APIRouter) -> list[Route]:
+    """Return the routes that are declared in a router, as they are served."""
+    declared = (route for route in router.routes if isinstance(route, routing.Route))
+    return [Route(route.path, route.endpoint, methods=route.methods) for route in declared]
 
 
 def _open_paths(app: FastAPI, settings: Settings) -> set[str]:
@@ -103,31 +148,53 @@ def _open_paths(app: FastAPI, settings: Settings) -> set[str]:
     }
 
 
-def _put_at_the_edge(app: Application, settings: Settings, tracers: TracerProvider | None) -> None:
-    """Wrap the application in admission, authentication, metrics, access log and traces, once all routes exist."""
-    declared = (route.path for router in (app.router, *ROUTERS) for route in router.routes if hasattr(route, "path"))
-    routes = list(dict.fromkeys(declared))
-    app.state.metrics = Metrics(routes, settings.metrics_dir)
-    innermost = AdmissionLimit(
-        SecurityHeaders(functools.partial(FastAPI.__call__, app)),
-        short_cuts=SHORT_CUTS,
-        metrics=app.state.metrics,
-        max_requests=settings.max_requests,
-        timeout_s=settings.request_timeout_s,
-    )
-    open_paths = _open_paths(app, settings)
-    edge = add_auth(innermost, settings, app.state.metrics, open_paths)
-    app.openapi = functools.partial(  # type: ignore[method-assign]  # as FastAPI has it done
-        build_openapi,
-        app,
-        is_open=lambda path: is_open(path, open_paths),
-        keys=bool(settings.all_keys),
-        limited=settings.rate_limit is not None,
-    )
-    if settings.access_lines:
-        edge = AccessLog(edge, frozenset(routes))
-    if tracers:
-        edge = tracing.Traced(edge, tracers.get_tracer(tracing.NAME, app.version), frozenset(routes))
-    app.edge = edge
-    # What stands around the edge wants to see every request.
-    app.express = AtOnce(innermost) if edge is innermost else None
+@asynccontextmanager
+async def running(
+    app: Application, settings: Settings, open_engine: OpenEngine, tracers: TracerProvider | None
+) -> AsyncIterator[None]:
+    """Run the service during the block: it follows the store, and exits for a restart if it cannot continue.
+
+    Raises:
+        StoreError: there is no version, or it does not match its manifest.
+        EngineError: the model's outputs do not match its manifest.
+    """
+    tensorflow = open_engine is open_saved_models
+    with ExitStack() as around:
+        if tensorflow:  # it may not be interrupted
+            around.enter_context(taken_elsewhere())
+        end_with_supervisor()
+        store = ModelStore(settings.model_store)
+        open_version = functools.partial(load_version, settings=settings, open_engine=open_engine)
+        with native_log.held() if tensorflow else nullcontext():
+            model = open_version(store.open(store.chosen(settings.model_version)))
+        service = Service(model, settings, exit_for_restart, app.state.metrics, _batchers(tracers, app.version))
+        app.service = service
+        app.state.metrics.serves(service.model.version)
+        _settle()
+        reloader = Reloader(store, settings.model_version, open_version, service, app.state.metrics)
+        exit_process = functools.partial(exit_for_restart, show_threads=True)
+        around.enter_context(
+            Watchdog(settings.model_timeout_s, service.running_batch, service.on_model_hang, exit_process)
+        )
+        try:
+            with draining(service, settings.drain_s):
+                async with reloader.every(settings.reload_interval_s):
+                    yield
+        finally:
+            await service.close()
+            if tracers:
+                await asyncio.to_thread(tracing.close, tracers)
+
+
+def _settle() -> None:
+    """Return memory used only while loading to the OS, and exclude long-lived objects from garbage collection.
+
+    TensorFlow creates a million objects that never become garbage; scanning them would delay every request.
+    """
+    release_memory()
+    gc.freeze()
+    gc.set_threshold(YOUNG_OBJECTS, *gc.get_threshold()[1:])
+
+
+def _batchers(tracers: TracerProvider | None, version: str) -> Callable[..., Batcher]:
+    return functools.partial(TracedBatcher, tracers.get_tracer(tracing.NAME, version)) if tracers else Batcher

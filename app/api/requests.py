@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Coroutine
+from functools import lru_cache
 from typing import Any, TypeVar, cast
 
-from fastapi import Request
+import starlette.requests
 from pydantic import BaseModel, ValidationError
-from starlette.types import Message, Receive
+from starlette.types import Message, Receive, Scope, Send
 
 from app.api import json_limits
 from app.api.schemas import rejection
-from app.errors import BodyTooLarge, EmptyBody, InvalidLatent, InvalidParameter, MalformedBody, UnsupportedMediaType
+from app.errors import (
+    BodyTooLarge,
+    CallerLeft,
+    EmptyBody,
+    InvalidLatent,
+    InvalidParameter,
+    MalformedBody,
+    UnsupportedMediaType,
+)
 from app.inference.service import Service
 from app.models.loaded_model import LoadedModel
 
@@ -21,16 +30,20 @@ JSON = "application/json"
 MULTIPART = "multipart/form-data"
 
 
-def service_of(request: Request) -> Service:
-    """Return the service of this application."""
-    service: Service = request.app.state.service
-    return service
+class Request(starlette.requests.Request):
+    """Starlette's request, with the service that answers it and the model version that it began on.
 
+    Later requests may use another version. `fields` are the header fields by name, of equal ones the last.
+    """
 
-def served(request: Request) -> LoadedModel:
-    """Return the model version that this request began on; later requests may use another."""
-    model: LoadedModel = request.scope["model"]
-    return model
+    service: Service
+    model: LoadedModel
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        super().__init__(scope, receive, send)
+        self.fields: dict[bytes, bytes] = dict(scope["headers"])
+        if "service" in scope:  # from the start of the lifespan
+            self.service, self.model = scope["service"], scope["model"]
 
 
 def disconnect_check(receive: Receive) -> Callable[[], bool]:
@@ -59,6 +72,8 @@ def query(request: Request, model: type[M]) -> M:
     Raises:
         InvalidParameter: a parameter is unknown or out of range.
     """
+    if not request.scope["query_string"]:
+        return cast(M, _defaults(model))
     try:
         return model.model_validate(dict(request.query_params))
     except ValidationError as exc:
@@ -66,13 +81,26 @@ def query(request: Request, model: type[M]) -> M:
         raise InvalidParameter(f"{rejection(exc.errors())}. Parameters: {known}.") from exc
 
 
+@lru_cache
+def _defaults(model: type[BaseModel]) -> BaseModel:
+    return model()
+
+
 async def read_body(request: Request) -> bytes:
     """Read the body.
 
     Raises:
         EmptyBody: the body has no bytes.
+        CallerLeft: the client disconnected before its end.
     """
-    body = await request.body()
+    message = await request.receive()
+    parts = [message.get("body", b"")]
+    while message.get("more_body", False):
+        message = await request.receive()
+        parts.append(message.get("body", b""))
+    if message["type"] == "http.disconnect":
+        raise CallerLeft("The caller hung up in the middle of the body.")
+    body = b"".join(parts)
     if not body:
         raise EmptyBody("The body is empty. /docs shows what this route reads.")
     return body
@@ -85,7 +113,10 @@ async def read_json(request: Request) -> bytes:
         EmptyBody: the body has no bytes.
         JsonTooLarge: the body has more than `max_json_values` values.
     """
-    return json_limits.within(await read_body(request), service_of(request).settings.max_json_values)
+    body = await read_body(request)
+    if len(body) <= json_limits.SHORT:
+        return body
+    return json_limits.within(body, request.service.settings.max_json_values)
 
 
 async def read_decoded_body(request: Request, max_bytes: int) -> bytes:
@@ -97,7 +128,7 @@ async def read_decoded_body(request: Request, max_bytes: int) -> bytes:
         MalformedBody: the body does not match its Content-Encoding, or that is neither gzip, deflate nor identity.
     """
     body = await read_body(request)
-    encoding = request.headers.get("content-encoding", "identity").strip().lower()
+    encoding = request.fields.get(b"content-encoding", b"identity").decode("latin-1").strip().lower()
     if encoding == "identity":
         return body
     if encoding not in ("gzip", "deflate"):
@@ -122,11 +153,16 @@ def content_type(request: Request, known: tuple[str, ...]) -> str:
     Raises:
         UnsupportedMediaType: the header is missing, or names none of the `known` types.
     """
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    kind = _media_type(request.fields.get(b"content-type", b""))
     if kind not in known:
         got = f"The content type {kind[:80]!r} is not read here" if kind else "The content type is missing"
         raise UnsupportedMediaType(f"{got}. Send one of: {', '.join(known)}.")
     return kind
+
+
+@lru_cache(256)
+def _media_type(content_type: bytes) -> str:
+    return content_type.decode("latin-1").partition(";")[0].strip().lower()
 
 
 def body_error(exc: ValidationError, hint: str) -> MalformedBody | InvalidLatent | InvalidParameter:

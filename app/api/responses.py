@@ -7,26 +7,46 @@ from functools import lru_cache
 from typing import Any
 
 import mimeparse
-from fastapi import Request, Response
+import numpy as np
+from fastapi import Response
 from pydantic_core import to_json
 
-from app.api.requests import JSON, served
+from app.api.formats.json_arrays import dumps
+from app.api.requests import JSON, Request
 from app.errors import NotAcceptable
 from app.imaging.png import encode_png
-from app.imaging.types import ByteArray, FloatArray
+from app.imaging.types import ByteArray
 
 PNG = "image/png"
+FEW_ROWS = 8  # whose few numbers pydantic writes faster than orjson
+MODEL_VERSION = b"x-model-version"
 
 RawHeaders = tuple[tuple[bytes, bytes], ...]
 
-SECURITY_HEADERS = {
-    "x-content-type-options": "nosniff",  # what is no script or page is not taken for one
-    "content-security-policy": "frame-ancestors 'none'",  # no other page shows it in a frame, to be clicked unseen
-    "cross-origin-resource-policy": "same-origin",  # no other page loads it into its own process
-    "referrer-policy": "no-referrer",  # no other host learns the address
-}
-SHOWN_HEADERS: RawHeaders = tuple((name.encode(), value.encode()) for name, value in SECURITY_HEADERS.items())
-SENT_HEADERS: RawHeaders = SHOWN_HEADERS[:1]
+SHOWN_HEADERS: RawHeaders = (
+    (b"x-content-type-options", b"nosniff"),  # what is no script or page is not taken for one
+    (b"content-security-policy", b"frame-ancestors 'none'"),  # no other page shows it in a frame, to be clicked unseen
+    (b"cross-origin-resource-policy", b"same-origin"),  # no other page loads it into its own process
+    (b"referrer-policy", b"no-referrer"),  # no other host learns the address
+)
+
+
+class VersionedResponse(Response):
+    """A response that the served model computed, with the header X-Model-Version.
+
+    Its header fields are bytes as the server wants them: Starlette's own response would encode each one anew.
+    """
+
+    def __init__(self, request: Request, content: bytes, media_type: str, *more: tuple[bytes, bytes]) -> None:
+        self.status_code = 200
+        self.background = None
+        self.body = content
+        self.raw_headers = [
+            (b"content-length", b"%d" % len(content)),
+            (b"content-type", media_type.encode("ascii")),
+            (MODEL_VERSION, b"%d" % request.model.version),
+            *more,
+        ]
 
 
 def accepted(request: Request, *offers: str) -> str:
@@ -35,18 +55,19 @@ def accepted(request: Request, *offers: str) -> str:
     Raises:
         NotAcceptable: Accept allows none of the offers, or does not parse.
     """
-    return _best(request.headers.get("accept") or "*/*", offers)
+    return _best(request.fields.get(b"accept") or b"*/*", offers)
 
 
 @lru_cache(256)
-def _best(header: str, offers: tuple[str, ...]) -> str:
+def _best(header: bytes, offers: tuple[str, ...]) -> str:
+    accept = header.decode("latin-1")
     try:
         # Of offers liked equally mimeparse takes the last one.
-        best: str = mimeparse.best_match(reversed(offers), header)
+        best: str = mimeparse.best_match(reversed(offers), accept)
     except mimeparse.MimeTypeParseException:
         best = ""
     if not best:
-        raise NotAcceptable(f"Accept asks for {header[:120]!r}; this route answers with {', '.join(offers)}.")
+        raise NotAcceptable(f"Accept asks for {accept[:120]!r}; this route answers with {', '.join(offers)}.")
     return best
 
 
@@ -55,24 +76,15 @@ def matches(if_none_match: str, etag: str) -> bool:
     return if_none_match.strip() == "*" or etag in (tag.strip().removeprefix("W/") for tag in if_none_match.split(","))
 
 
-def json_response(request: Request, **fields: Any) -> Response:
-    """Respond with a JSON document of these fields and the model version."""
-    document = {"model_version": served(request).version, **fields}
-    return versioned_response(request, to_json(document), JSON)
-
-
-def versioned_response(request: Request, content: bytes | str, media_type: str) -> Response:
-    """Respond with `content` and the version of the model that computed it."""
-    version = str(served(request).version)
-    return Response(content, headers={"x-model-version": version}, media_type=media_type)
+def json_response(request: Request, rows: int, **fields: Any) -> Response:
+    """Respond with a JSON document of these fields and the model version; arrays of so many rows become lists."""
+    document = {"model_version": request.model.version, **fields}
+    if rows > FEW_ROWS:
+        return VersionedResponse(request, dumps(document), JSON)
+    lists = {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in document.items()}
+    return VersionedResponse(request, to_json(lists, inf_nan_mode="null"), JSON)
 
 
 def to_base64_pngs(digits: ByteArray) -> list[str]:
     """Encode each digit of an array, uint8 (n, h, w), as a PNG file in base64."""
     return [base64.b64encode(encode_png(digit)).decode() for digit in digits]
-
-
-def to_lists(array: FloatArray) -> list[Any]:
-    """Convert an array to nested lists; reading a number back as float32 gives the same bits."""
-    listed: list[Any] = array.tolist()
-    return listed

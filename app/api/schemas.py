@@ -46,14 +46,6 @@ class GenerateRequest(_Body):
         None, description="Makes the draws repeatable; with `sample` only."
     )
 
-    @model_validator(mode="after")
-    def _one_source(self) -> Self:
-        if (self.z is None) == (self.sample is None):
-            raise ValueError('give exactly one of "z" and "sample"')
-        if self.seed is not None and self.sample is None:
-            raise ValueError('"seed" goes with "sample"')
-        return self
-
 
 class PreparationQuery(_Query):
     """Options of preprocessing for picture files. Of these, only `invert=true` applies to arrays and rows of pixels."""

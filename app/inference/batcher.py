@@ -313,6 +313,8 @@ def _call(call: ModelCall, parts: Sequence[Array]) -> list[ModelOutputs]:
     results = call(rows)
     if any(len(result) != len(rows) for result in results):
         raise EngineError(f"The model answered {len(rows)} rows with {[len(r) for r in results]}.")
+    if not all(np.isfinite(result).all() for result in results if result.dtype.kind == "f"):
+        raise EngineError("The model answered with numbers that are not finite.")
     if len(parts) == 1:
         return [results]
     if len(parts) == len(rows):  # a row each, as under load: by iteration, which is cheaper than slicing

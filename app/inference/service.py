@@ -7,6 +7,7 @@ Depends on the engine's interface only, and not on HTTP. The caller passes the v
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
@@ -14,6 +15,7 @@ import numpy as np
 
 from app.errors import (
     AnswerTooLarge,
+    EngineError,
     InvalidLatent,
     InvalidParameter,
     ModelFailing,
@@ -29,16 +31,16 @@ from app.inference.executor import BoundedExecutor
 from app.inference.health import HANGING, Health
 from app.inference.inputs import ImageInput, ImageLoader
 from app.inference.reconstruction import Reconstruction
-from app.models.engine import Posterior
+from app.models.engine import Engine, Posterior
 from app.models.loaded_model import MANIFOLD_CACHE_BYTES, LoadedModel
-from app.models.probe import check_outputs
+from app.models.probe import probe
 from app.settings import Settings
 
 T = TypeVar("T")
 NewBatcher = Callable[[int, int, int, BatchObserver | None, Failed], Batcher]
 
-QUICK_NUMBERS = 2**14  # are written as JSON in some three milliseconds
-NUMBER_BYTES = 22  # of a float32 in JSON with all its digits
+QUICK_NUMBERS = 2**16  # are written as JSON in a millisecond
+NUMBER_BYTES = 15  # of a float32 in JSON with all its digits
 
 
 class Service:
@@ -136,7 +138,10 @@ class Service:
         seen = await self._loader.batch(model.engine.image_shape, inputs, invert, fit)
         posterior = await self._posterior(model, seen, is_disconnected)
         (again,) = await self._batcher.submit(model.engine.generate, posterior.z_mean, is_disconnected)
-        return Reconstruction(seen, again, posterior)
+        result = Reconstruction(seen, again, posterior)
+        if not np.isfinite(result.loss).all():
+            raise EngineError("The loss of an image is beyond all numbers: its variance is.")
+        return result
 
     async def manifold(
         self, model: LoadedModel, n: int, scale: int, span: tuple[float, float], dims: tuple[int, int]
@@ -211,23 +216,14 @@ class Service:
             raise ModelFailing(self.health.trouble)
 
     async def probe(self) -> None:
-        """Call the model in the ways that requests do, on one row of zeros, and check the outputs.
+        """Have the batcher probe the model, as a request among the others.
 
         Raises:
             EngineError: a call fails, or an output is wrong.
             Unavailable: the queue is full, or the batcher is closed.
         """
         with self.model as model:  # as a request: it is not freed meanwhile
-            engine = model.engine
-            levels, z = np.zeros((1, *engine.image_shape), np.uint8), np.zeros((1, engine.latent_dim), np.float32)
-            posterior = Posterior(*await self._batcher.submit(engine.encode_uint8, levels))
-            (images,) = await self._batcher.submit(engine.generate, z)
-            (digits,) = await self._batcher.submit(engine.generate_uint8, z)
-        check_outputs(engine, 1, posterior, images, digits)
-
-    def can_run_inline(self) -> bool:
-        """Return whether a single row would be computed immediately, on the event loop."""
-        return self._batcher.can_run_inline(1)
+            await self._batcher.submit(functools.partial(_probed, model.engine), np.zeros(1))
 
     def running_batch(self) -> object | None:
         """See Batcher.running_batch."""
@@ -269,6 +265,11 @@ class Service:
         d = model.engine.latent_dim
         if max(dims) >= d or dims[0] == dims[1]:
             raise InvalidParameter(f"dims must be two different coordinates of 0 .. {d - 1}.")
+
+
+def _probed(engine: Engine, rows: FloatArray) -> tuple[FloatArray]:
+    probe(engine)
+    return (rows,)
 
 
 def _drawn(model: LoadedModel, key: tuple[object, ...], drawing: asyncio.Task[bytes]) -> None:

@@ -17,8 +17,6 @@ from app.models.manifest import Manifest
 
 MANIFOLD_CACHE_BYTES = 32 * 2**20
 
-Headers = list[tuple[bytes, bytes]]
-
 
 class LoadedModel:
     """A version in memory, with a cache of the manifolds drawn from it.
@@ -35,36 +33,34 @@ class LoadedModel:
     ) -> None:
         self.manifest = manifest
         self.version = manifest.version
+        self.fingerprint = " ".join([str(manifest.version), *(file.sha256 for file in manifest.files)])
         self.engine = engine
         self.latent_picture = latent_picture
         self.latent_points = latent_points
-        # Answers for /manifold.png by query string, headers and all: nothing but the version changes them.
-        self.answers: LRUCache[bytes, tuple[Headers, bytes]] = LRUCache(
-            MANIFOLD_CACHE_BYTES, lambda answer: len(answer[1])
-        )
         self.manifolds: LRUCache[tuple[object, ...], bytes] = LRUCache(MANIFOLD_CACHE_BYTES, len)
         self.drawing: dict[tuple[object, ...], asyncio.Task[bytes]] = {}  # manifolds that are being drawn
-        self.users = 0
+        self.users = 0  # requests that use this model; who counts them calls `free_if_unused` once it is retired
+        self.is_retired = False
         self._when_unused: Callable[[], object] | None = None
 
     def __enter__(self) -> LoadedModel:
-        """Count a request that uses this model."""
+        """Count a use of this model."""
         self.users += 1
         return self
 
     def __exit__(self, *failure: object) -> None:
-        """Count the end of a request that used this model."""
+        """Count the end of a use of this model."""
         self.users -= 1
-        if not self.users and self._when_unused is not None:
-            self._retired()
+        self.free_if_unused()
 
     def retire(self, when_unused: Callable[[], object]) -> None:
         """Call `when_unused` after the last in-flight request releases this model; no further request may begin."""
+        self.is_retired = True
         self._when_unused = when_unused
-        if not self.users:
-            self._retired()
+        self.free_if_unused()
 
-    def _retired(self) -> None:
-        assert self._when_unused is not None
-        then, self._when_unused = self._when_unused, None
-        then()
+    def free_if_unused(self) -> None:
+        """Call what `retire` was given, once, if nothing uses this model any more."""
+        if not self.users and self._when_unused is not None:
+            then, self._when_unused = self._when_unused, None
+            then()

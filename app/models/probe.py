@@ -11,17 +11,17 @@ from app.models.engine import Engine, Posterior
 PROBES = 8
 
 
-def probe(engine: Engine) -> None:
-    """Call an engine on random images and on samples from the prior.
+def probe(engine: Engine, n: int = PROBES) -> None:
+    """Call an engine on n random images and on n samples from the prior.
 
     Raises:
         EngineError: a call fails, or `check_outputs` rejects its output.
     """
     random = np.random.default_rng(0)
-    images = random.random((PROBES, *engine.image_shape), np.float32)
-    z = random.standard_normal((PROBES, engine.latent_dim), np.float32)
+    images = random.random((n, *engine.image_shape), np.float32)
+    z = random.standard_normal((n, engine.latent_dim), np.float32)
     (generated,), (levels,) = engine.generate(z), engine.generate_uint8(z)
-    check_outputs(engine, PROBES, engine.encode(images), generated, levels)
+    check_outputs(engine, n, engine.encode(images), generated, levels)
 
 
 def check_outputs(engine: Engine, n: int, posterior: Posterior, images: FloatArray, levels: ByteArray) -> None:

@@ -21,7 +21,7 @@ from app.errors import CorruptVersion, EngineError
 from app.imaging.types import ByteArray, FloatArray
 from app.models.engine import Posterior
 from app.models.graph_check import check_graph
-from app.models.probe import check_outputs
+from app.models.probe import probe
 from app.models.store import StoredVersion
 
 Run = Callable[[Any], list[Any]]
@@ -90,7 +90,7 @@ class SavedModelEngine:
     def warm_up(self) -> None:
         """See Engine."""
         for n in WARM_ROWS:
-            self._try(n)
+            probe(self, n)
         self.max_inline_batch = next((n for n in QUICK_CANDIDATES if self._seconds(n) <= QUICK_S), 0)
 
     def close(self) -> None:
@@ -100,12 +100,6 @@ class SavedModelEngine:
         for graph in self._graphs:
             graph.close()
         self._graphs = ()
-
-    def _try(self, n: int) -> None:
-        z = np.zeros((n, self.latent_dim), np.float32)
-        posterior = self.encode(np.zeros((n, *self.image_shape), np.float32))
-        (images,), (levels,) = self.generate(z), self.generate_uint8(z)
-        check_outputs(self, n, posterior, images, levels)
 
     def _seconds(self, n: int) -> float:
         """Return the seconds that the slower half of the model takes for n rows, the best of three calls."""

@@ -1,6 +1,6 @@
 """All connections of a process: their maximum number, and time limits for each of their states.
 
-uvicorn -> BoundedProtocol --admit, forget--> Connections;  the sweep --state, time_out--> BoundedProtocol
+uvicorn -> LimitedHttpProtocol --admit, forget--> Connections;  the sweep --state, time_out--> LimitedHttpProtocol
 
 No timer runs per request. The sweep records the state of every connection about once a second. A state has a duration
 only if an earlier sweep has seen it unchanged. A request that ends before the next sweep costs nothing. A slow

@@ -1,7 +1,15 @@
 """uvicorn's HTTP protocol with limits on a client's bytes before, between and after bodies, and on its pace.
 
 A connection that exceeds a limit is answered with a problem document, if that is still possible, and closed. Bodies
-have further limits inside the application, where their routes are known: body_limit.py, body_clock.py.
+have further limits inside the application, where their routes are known: middleware/body_limit.py. Besides, here is
+done what uvicorn has no setting for:
+
+- One request too many is refused before it has a task: under overload that is what most of the time would go into.
+- A stop answers what has arrived. uvicorn closes idle connections at once; what a busy event loop has not read yet
+  would be thrown away, and its sender see a reset.
+- `Upgrade` is ignored, as a server may that offers no other protocol (RFC 9110, 7.8). llhttp stops parsing HTTP at the
+  end of such a head: the body would be lost, or be parsed as the next request. Java's HttpClient sends the field with
+  every first request, and so do proxies set up for WebSockets.
 """
 
 from __future__ import annotations
@@ -12,31 +20,51 @@ import socket
 import struct
 import sys
 import termios
-from typing import Any
+from typing import Any, Protocol
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE
+import httptools
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from app.api import problems
+from app.api.problems import http_message
 from app.errors import DigitVaeError, HeadersTooLarge, HeaderTimeout, MalformedRequest, TooManyConnections
+from app.middleware.body_limit import WHOLE_BODY
 from app.server.connections import Connections, ConnectionState
-from app.server.express import ExpressProtocol
-from app.server.upgrade import CONNECT
+from app.server.response_cycle import JoiningCycle
 
+CONNECT = b"CONNECT"
 MAX_PIPELINED = 64  # requests that wait for their turn on one connection
 LINGER_S = 2.0
 MAX_LINGERING = 256
 RESET = struct.pack("ii", 1, 0)  # linger, for no time: close() resets the connection, and its buffers go
+STOP_LINGER_S = 0.1
+STOP_TURNS = 4  # of the event loop, in each of which it looks for what has arrived, however late its timers are
 
 
-class BoundedProtocol(ExpressProtocol):
+class Admission(Protocol):
+    """What an application may offer as `admission`, see middleware/admission.py."""
+
+    def has_room(self) -> bool:
+        """Return whether any request would be admitted now."""
+
+    def refuses(self, path: str) -> bool:
+        """Return whether a request for this path would be refused now."""
+
+    def refusal_message(self, path: str, headers: list[tuple[bytes, bytes]]) -> bytes:
+        """Count a refused request, and return its response as a complete HTTP message."""
+
+
+class LimitedHttpProtocol(HttpToolsProtocol):
     """The protocol class that uvicorn gets as `http`, with `connections` filled in."""
 
     def __init__(self, connections: Connections, **given: Any) -> None:
         super().__init__(**given)
         self._connections = connections
         self._bounds = connections.bounds
+        self._admission: Admission | None = _admission_of(self.app)
         self._piece = 0  # bytes that came last
         self._ended: object = None  # the latest request of which all has come, whether it was read or not
+        self._answered: object = None  # the latest request, if it was refused before it had a task
+        self._held: bytes | None = None  # what has come of the body of a request that is to be refused
         self._framing = 0  # bytes of pieces in which the head did not end, or that were no body
         self._refusal: DigitVaeError | None = None  # of a head that the parser is in the middle of
         self._refused = False
@@ -59,15 +87,42 @@ class BoundedProtocol(ExpressProtocol):
         cycle = self.cycle
         if self.scope is self._ended:
             self._framing = 0
-            super().data_received(data)
+            self._parse(data)
         elif cycle is None or cycle.scope is not self.scope:
             self._more_of_the_head(data)
         else:
             self._more_of_the_body(data)
 
+    def _parse(self, data: bytes) -> None:
+        """Parse bytes. A head with `Upgrade` is parsed a second time, without that field."""
+        try:
+            while data:
+                try:
+                    self.parser.feed_data(data)
+                    break
+                except httptools.HttpParserUpgrade as stop:
+                    data = self._head_without_upgrade() + data[stop.args[0] :]
+        except httptools.HttpParserError:
+            self.logger.warning("Invalid HTTP request received.")
+            self.send_400_response("")
+        if self._held is not None:  # the body of a request to be refused did not end with these bytes
+            self._let_in()
+
+    def _head_without_upgrade(self) -> bytes:
+        """Replace the stopped parser by a new one; return the head, without `Upgrade`, for it to begin with."""
+        method, version = self.parser.get_method(), self.parser.get_http_version().encode()
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
+        fields = [b"%b: %b\r\n" % field for field in self.headers if field[0] != b"upgrade"]
+        return b"%b %b HTTP/%b\r\n%b\r\n" % (method, self.url, version, b"".join(fields))
+
+    def _will_be_parsed_again(self) -> bool:
+        """Return whether the parser is at a message that will be parsed again without `Upgrade`."""
+        return bool(self.parser.should_upgrade()) and self.parser.get_method() != CONNECT
+
     def _more_of_the_head(self, data: bytes) -> None:
         scope = self.scope
-        super().data_received(data)
+        self._parse(data)
         if self._reads_a_head(scope):
             self._framing += len(data)
             if self._framing > self._bounds.header_bytes:
@@ -78,7 +133,7 @@ class BoundedProtocol(ExpressProtocol):
     def _more_of_the_body(self, data: bytes) -> None:
         """Parse more of a body; limit chunk sizes and trailers, which take memory but are not part of the body."""
         cycle, before = self.cycle, len(self.cycle.body)
-        super().data_received(data)
+        self._parse(data)
         if self.scope is self._ended or self.scope is not cycle.scope:
             self._framing = 0
             return
@@ -88,21 +143,71 @@ class BoundedProtocol(ExpressProtocol):
         if self._framing > most or len(self.headers) > 2 * self._bounds.headers:
             self._close_with()
 
-    def on_message_complete(self) -> None:
-        """Record that a request is complete, even one that is answered already, which uvicorn does not record."""
-        if self.ignores_message():
-            return
-        super().on_message_complete()
-        self._ended = self.scope
-
     def on_headers_complete(self) -> None:
-        """Check a request's head against the limits."""
-        if self.ignores_message():
+        """Check a request's head against the limits; admit the request, or hold it to be refused."""
+        if self._will_be_parsed_again():
             return
         many = len(self.headers) > self._bounds.headers or self._piece > self._bounds.header_bytes or self.pipeline
         if many or self.parser.get_method() == CONNECT:
             self._check_head()
+        if self._admission is not None and not self._admission.has_room() and self._may_be_refused():
+            self._held = b""
+        else:
+            super().on_headers_complete()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        cycle.__class__ = JoiningCycle
+        super()._start_asgi_task(cycle, app)
+
+    def _path(self) -> str:
+        return self.url.partition(b"?")[0].decode("latin-1")
+
+    def _may_be_refused(self) -> bool:
+        """Return whether a refusal can be written now: no response is under way here, and the client reads."""
+        return (
+            self._admission is not None
+            and self._admission.refuses(self._path())
+            and (self.cycle is None or self.cycle.response_complete)
+            and not self.flow.write_paused
+            and not self.transport.is_closing()
+            and self.parser.get_method() != b"HEAD"
+            and self.parser.get_http_version() == "1.1"
+            and self.parser.should_keep_alive()
+        )
+
+    def on_body(self, body: bytes) -> None:
+        """Handle a piece of a request's body."""
+        if self._held is None:
+            super().on_body(body)
+        else:
+            self._held += body
+
+    def on_message_complete(self) -> None:
+        """Record that a request is complete, even one that is answered already, which uvicorn does not record."""
+        if self._will_be_parsed_again():
+            return
+        if self._held is not None:
+            self._refuse_held()
+        else:
+            super().on_message_complete()
+            if self.cycle is not None and self.cycle.scope is self.scope:
+                self.cycle.scope[WHOLE_BODY] = len(self.cycle.body)  # type: ignore[literal-required]
+        self._ended = self.scope
+
+    def _refuse_held(self) -> None:
+        """Refuse the request that has just ended; the connection goes on."""
+        assert self._admission is not None
+        self.transport.write(self._admission.refusal_message(self._path(), self.headers))
+        self.server_state.total_requests += 1
+        self._answered, self._held = self.scope, None
+        self.cycle = self.scope = None  # type: ignore[assignment]
+
+    def _let_in(self) -> None:
+        """Give the held request a task after all: its body is long, and a task can read it away."""
+        held, self._held = self._held, None
         super().on_headers_complete()
+        if held:
+            super().on_body(held)
 
     def _check_head(self) -> None:
         size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
@@ -134,6 +239,16 @@ class BoundedProtocol(ExpressProtocol):
         if self.pipeline:
             self._start_asgi_task(*self.pipeline.pop())
 
+    def shutdown(self) -> None:
+        """Answer the requests that are here or on their way, then close."""
+        self._close_when_idle(STOP_TURNS)
+
+    def _close_when_idle(self, turns: int) -> None:
+        if turns and (self.cycle is None or self.cycle.response_complete):
+            self.loop.call_later(STOP_LINGER_S / STOP_TURNS, self._close_when_idle, turns - 1)
+        else:
+            super().shutdown()
+
     @property
     def unsent(self) -> int:
         """Unsent bytes, see connections.Connection, including those in the kernel's send buffer."""
@@ -142,7 +257,7 @@ class BoundedProtocol(ExpressProtocol):
     def state(self) -> tuple[ConnectionState, object]:
         """See connections.Connection."""
         cycle = self.cycle
-        latest = cycle or self.answered
+        latest = cycle or self._answered
         if self.unsent:
             return ConnectionState.READER, latest
         if cycle is not None and not cycle.response_complete:
@@ -169,7 +284,7 @@ class BoundedProtocol(ExpressProtocol):
 
     def _refuse(self, error: DigitVaeError) -> None:
         """Send an error and close the connection."""
-        self._close_with(_message(error, self.url.decode("latin-1") if self.scope else ""))
+        self._close_with(http_message(error, self.url.decode("latin-1") if self.scope else ""))
 
     def _close_with(self, message: bytes = b"") -> None:
         """Send `message` and close.
@@ -190,7 +305,6 @@ class BoundedProtocol(ExpressProtocol):
     def _close_lingering(self) -> None:
         """Half-close and discard input for LINGER_S, so that the client can read the response (RFC 9112, 9.6)."""
         transport: Any = self.transport
-        transport.flush()
         self.loop.call_later(LINGER_S, transport.abort)
         if self._connections.leaving >= MAX_LINGERING or not transport.can_write_eof():
             transport.close()
@@ -207,7 +321,7 @@ class BoundedProtocol(ExpressProtocol):
 class _Discarding(asyncio.Protocol):
     """A protocol that discards the remaining input of a rejected client."""
 
-    def __init__(self, left: BoundedProtocol, connections: Connections) -> None:
+    def __init__(self, left: LimitedHttpProtocol, connections: Connections) -> None:
         self._left = left
         self._connections = connections
         connections.leaving += 1
@@ -226,9 +340,8 @@ def _in_the_kernel(connection: socket.socket | None) -> int:
         return 0
 
 
-def _message(error: DigitVaeError, path: str) -> bytes:
-    """Render an error as a complete HTTP/1.1 message, with the response of problems.py."""
-    response = problems.problem_response(error, problems.in_protocol(path))
-    fields = [(name, value) for name, value in response.raw_headers if name != b"connection"]
-    head = b"".join(b"%b: %b\r\n" % field for field in (*fields, (b"connection", b"close")))
-    return b"".join((STATUS_LINE[response.status_code], head, b"\r\n", response.body))
+def _admission_of(application: Any) -> Admission | None:
+    """Return what the application admits requests with; uvicorn's own layers hold the application as `app`."""
+    while application is not None and not hasattr(application, "admission"):
+        application = getattr(application, "app", None)
+    return getattr(application, "admission", None)

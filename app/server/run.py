@@ -24,7 +24,7 @@ from app.server.announcement import AnnouncingServer
 from app.server.connections import Bounds, Connections
 from app.server.exit import exit_process
 from app.server.machine import default_batch_threads, default_workers
-from app.server.protocol import BoundedProtocol
+from app.server.protocol import LimitedHttpProtocol
 from app.server.workers import Supervisor, Worker
 from app.settings import Settings
 from app.telemetry import logs
@@ -72,7 +72,7 @@ def _config(settings: Settings, host: str, port: int, workers: int) -> uvicorn.C
         access_log=False,  # the application writes its own
         log_config=LOGGING_CONFIG if settings.log_format == "text" else None,
         log_level=settings.log_level.lower(),
-        http=functools.partial(BoundedProtocol, _connections(settings)),  # type: ignore[arg-type]  # called as the class is
+        http=functools.partial(LimitedHttpProtocol, _connections(settings)),  # type: ignore[arg-type]  # called as the class is
         ws="none",
         proxy_headers=settings.trusted_proxies is not None,
         forwarded_allow_ips=settings.trusted_proxies,

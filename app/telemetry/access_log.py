@@ -9,7 +9,10 @@ from urllib.parse import quote
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.telemetry.request_id import id_of
-from app.telemetry.response_recorder import ResponseRecorder, trace_id_of
+from app.telemetry.response_recorder import declared_path, response_of
+from app.telemetry.tracing import trace_id_of
+
+LINE = "%(client)s %(method)s %(path)s %(status)s %(duration_s)s s %(bytes)s B, request %(request_id)s"
 
 log = logging.getLogger(__name__)
 
@@ -28,28 +31,24 @@ class AccessLog:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, then log it."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        exchange = ResponseRecorder(scope, send, self._routes)
         try:
-            await self._app(scope, receive, exchange.send)
+            await self._app(scope, receive, send)
         finally:
-            _write(scope, exchange)
+            self._write(scope)
 
-
-def _write(scope: Scope, exchange: ResponseRecorder) -> None:
-    """Log the request: a message for people, fields for programs (logs.JsonFormatter)."""
-    fields = {
-        "request_id": id_of(scope),
-        "trace_id": trace_id_of(scope),
-        "method": scope["method"],
-        "path": quote(scope["path"]),  # escaped again, so that no line break gets into a line
-        "route": exchange.route,
-        "status": exchange.status,
-        "duration_s": round(exchange.seconds, 6),
-        "bytes": exchange.body_bytes,
-        "model_version": exchange.model_version,
-        "client": exchange.client,
-    }
-    log.info("%(client)s %(method)s %(path)s %(status)s %(duration_s)s s %(bytes)s B, request %(request_id)s", fields)
+    def _write(self, scope: Scope) -> None:
+        """Log the request: a message for people, fields for programs (logs.JsonFormatter)."""
+        response, route, client = response_of(scope), declared_path(scope), scope.get("client")
+        fields = {
+            "request_id": id_of(scope),
+            "trace_id": trace_id_of(scope),
+            "method": scope["method"],
+            "path": quote(scope["path"]),  # escaped again, so that no line break gets into a line
+            "route": route if route in self._routes else None,
+            "status": response.status,
+            "duration_s": round(response.seconds, 6),
+            "bytes": response.body_bytes,
+            "model_version": response.model_version,
+            "client": client[0] if client else None,  # or the proxy in front of the service
+        }
+        log.info(LINE, fields)

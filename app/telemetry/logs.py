@@ -10,7 +10,7 @@ from typing import Any
 
 from app.settings import Settings
 from app.telemetry.request_id import current, id_of
-from app.telemetry.response_recorder import trace_id_of
+from app.telemetry.tracing import trace_id_of
 
 ACCESS = "app.telemetry.access_log"
 UVICORNS = ("uvicorn", "uvicorn.error", "uvicorn.asgi", "uvicorn.access")

@@ -10,19 +10,42 @@ from __future__ import annotations
 
 import mmap
 import os
+import time
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from app.telemetry.response_recorder import RESPONSE, RecordedResponse, declared_path
+
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 PREFIX = "digit_vae"
 OTHER = "other"
+NO_ANSWER = 0  # counts as a status of "other": the caller hung up
 STATUSES = (200, 304, 307, 400, 401, 404, 405, 406, 408, 413, 415, 422, 429, 499, 500, 503)
 
 REQUEST_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 MODEL_S = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
 BATCH_ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+
+
+class CountRequests:
+    """ASGI middleware that counts each request by route, status and duration."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, then count it."""
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            response: RecordedResponse = scope[RESPONSE]
+            seconds = time.perf_counter() - response.started
+            self._metrics.request(declared_path(scope), response.status or NO_ANSWER, seconds)
 
 
 class Metrics:
@@ -34,6 +57,7 @@ class Metrics:
     """
 
     def __init__(self, routes: Sequence[str], folder: Path | None = None) -> None:
+        self.routes = frozenset(routes)
         self._routes = (*routes, OTHER)
         self._folder = folder
         layout = _Layout()

@@ -1,6 +1,6 @@
 """The id of the current request, which is in its response, its problem document and its log lines.
 
-admission.py gives a request its id, or auth.py if it rejects it; problems.py and logs.py read the current one here.
+AddRequestId gives a request its id; problems.py, access_log.py and logs.py read it here.
 """
 
 from __future__ import annotations
@@ -8,9 +8,12 @@ from __future__ import annotations
 import itertools
 import re
 import secrets
+from collections.abc import Awaitable
 from contextvars import ContextVar
 
-from starlette.types import Scope
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from app.telemetry.response_recorder import RESPONSE, RecordedResponse
 
 HEADER = b"x-request-id"
 KEY = "digit_vae.request_id"  # where a request's scope has its id
@@ -38,21 +41,30 @@ class RequestIds:
 
     def of(self, scope: Scope) -> bytes:
         """Return the id in the request's first valid X-Request-ID; without one, return a new id at each call."""
-        for name, value in scope["headers"]:
-            if name == HEADER and SANE.fullmatch(value):
-                return bytes(value)
+        if HEADER in dict(scope["headers"]):
+            for name, value in scope["headers"]:
+                if name == HEADER and SANE.fullmatch(value):
+                    return bytes(value)
         return b"%s-%d" % (self._prefix, next(self._count))
+
+
+class AddRequestId:
+    """ASGI middleware that gives each request an id, which its response returns in X-Request-ID."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self._ids = RequestIds()
+
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """Answer one request, which has an id from now on."""
+        response: RecordedResponse = scope[RESPONSE]
+        response.added.append((HEADER, self._ids.name(scope)))
+        return self._app(scope, receive, send)
 
 
 def current() -> Scope | None:
     """Return the request that this task, or the callback it scheduled, works for; None if there is none."""
     return _current.get()
-
-
-def current_id() -> str | None:
-    """Return the id of the current request, or None."""
-    scope = _current.get()
-    return None if scope is None else id_of(scope)
 
 
 def id_of(scope: Scope) -> str | None:

@@ -1,70 +1,96 @@
-"""The properties of a request and its response that the access log and the traces record."""
+"""The record of each response: what access log, metrics and traces say about it, and header fields to add to it."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Collection
+from collections.abc import Awaitable
+from typing import cast
 
-from starlette.types import Message, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.telemetry import traceparent
+Fields = tuple[tuple[bytes, bytes], ...]
 
-TRACE = "digit_vae.trace_id"  # where a request's scope has its trace id, if we have made a span for it
+RESPONSE = "digit_vae.response"  # where a request's scope has the record of its response
+MODEL_VERSION = b"x-model-version"
 
 
 class ResponseRecorder:
-    """Records a response on its way to the client; its clock starts when it is created.
+    """ASGI middleware that records each response; the outermost one, so that no response passes it by.
 
     Args:
-        scope: the request.
-        send: ASGI's `send`; pass `ResponseRecorder.send` to the application in its place.
-        routes: the declared paths.
+        app: the application that answers.
+        shown: header fields that each response to GET and HEAD gets unless it has them.
+        sent: header fields that each response to another method gets.
     """
 
-    def __init__(self, scope: Scope, send: Send, routes: Collection[str]) -> None:
-        self._scope = scope
-        self._send = send
-        self._routes = routes
-        self._started = time.perf_counter()
-        self.status: int | None = None  # None: the caller hung up before there was one
-        self.body_bytes = 0
-        self.model_version: int | None = None  # which version of the model spoke, if any
+    def __init__(self, app: ASGIApp, shown: Fields = (), sent: Fields = ()) -> None:
+        self._app = app
+        self._shown = shown
+        self._sent = sent
 
-    async def send(self, message: Message) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, with the record in its scope."""
+        if scope["method"] in ("GET", "HEAD"):
+            record = RecordedResponse(send, defaults=self._shown)
+        else:
+            record = RecordedResponse(send, added=self._sent)
+        scope[RESPONSE] = record
+        try:
+            await self._app(scope, receive, record.send)
+        finally:
+            del scope[RESPONSE]  # servers' `send` leads to the scope: a circle would be left to the garbage collector
+
+
+class RecordedResponse:
+    """One response on its way to the client; its clock starts when it is created.
+
+    Args:
+        send: ASGI's `send`.
+        defaults: header fields that the response gets unless it has them.
+        added: header fields that the response gets; layers inside add to them.
+    """
+
+    __slots__ = ("_defaults", "_send", "added", "body_bytes", "fields", "started", "status")
+
+    def __init__(self, send: Send, defaults: Fields = (), added: Fields = ()) -> None:
+        self._send = send
+        self._defaults = defaults
+        self.started = time.perf_counter()
+        self.added = [*added]
+        self.fields: list[tuple[bytes, bytes]] = []  # those that were sent
+        self.status: int | None = None  # None: there is no response yet, or the caller hung up before
+        self.body_bytes = 0
+
+    def send(self, message: Message) -> Awaitable[None]:
         """Record a message of the response, and pass it on."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            self.model_version = _model_version(message)
+            self.fields = [*message.get("headers", ()), *self.added]
+            if self._defaults:
+                names = [name for name, _ in self.fields]
+                self.fields += [field for field in self._defaults if field[0] not in names]
+            message = {**message, "headers": self.fields}
         else:
             self.body_bytes += len(message.get("body", b""))
-        await self._send(message)
+        return self._send(message)
 
     @property
     def seconds(self) -> float:
         """Seconds since the request arrived."""
-        return time.perf_counter() - self._started
+        return time.perf_counter() - self.started
 
     @property
-    def route(self) -> str | None:
-        """The declared path; None if no route serves the request's path."""
-        declared = getattr(self._scope.get("route"), "path", None) or self._scope["path"]
-        return str(declared) if declared in self._routes else None
-
-    @property
-    def client(self) -> str | None:
-        """The address of the client, or of the proxy in front of the service; None if there is none."""
-        address = self._scope.get("client")
-        return address[0] if address else None
+    def model_version(self) -> int | None:
+        """The version of the model that computed the response, if any."""
+        return next((int(value) for name, value in self.fields if name == MODEL_VERSION), None)
 
 
-def trace_id_of(scope: Scope) -> str | None:
-    """Return the trace id of a request: its span's, else its traceparent's; None if it has neither."""
-    found: str | None = scope.get(TRACE) or traceparent.trace_id(scope["headers"])
-    return found
+def declared_path(scope: Scope) -> str:
+    """Return the declared path of a request's route; its own path before a route was found, or if none fits."""
+    route = scope.get("route")
+    return str(scope["path"] if route is None else route.path)
 
 
-def _model_version(start: Message) -> int | None:
-    for name, value in start.get("headers", ()):
-        if name == b"x-model-version":
-            return int(value)
-    return None
+def response_of(scope: Scope) -> RecordedResponse:
+    """Return the record of a request's response."""
+    return cast(RecordedResponse, scope[RESPONSE])

@@ -14,11 +14,12 @@ from importlib import metadata
 from typing import TYPE_CHECKING
 
 from opentelemetry import trace
+from opentelemetry.context import Context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.telemetry.request_id import id_of
-from app.telemetry.response_recorder import TRACE, ResponseRecorder
+from app.telemetry.response_recorder import declared_path, response_of
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
@@ -29,6 +30,8 @@ NAME = "digit_vae"
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 METHODS = frozenset({"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE"})
 CARRIED = {b"traceparent", b"tracestate"}
+TRACE = "digit_vae.trace_id"  # where a request's scope has its trace id, if it has a span
+PROPAGATOR = TraceContextTextMapPropagator()
 CLOSE_S = 3.0  # a collector that is away must not hold up the end of the service for longer
 
 log = logging.getLogger(__name__)
@@ -103,30 +106,54 @@ class Traced:
         self._app = app
         self._tracer = tracer
         self._routes = routes
-        self._propagator = TraceContextTextMapPropagator()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request within a server span."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        exchange = ResponseRecorder(scope, send, self._routes)
         span = self._span(scope)
         scope[TRACE] = trace.format_trace_id(span.get_span_context().trace_id)
         with trace.use_span(span, end_on_exit=True):
             try:
-                await self._app(scope, receive, exchange.send)
+                await self._app(scope, receive, send)
             finally:
-                _tell(span, scope, exchange)
+                self._describe(span, scope)
 
     def _span(self, scope: Scope) -> trace.Span:
-        carrier: dict[str, list[str]] = {}
-        for name, value in scope["headers"]:
-            if name in CARRIED:
-                carrier.setdefault(name.decode(), []).append(value.decode("latin-1"))
-        parent = self._propagator.extract(carrier if len(carrier.get("traceparent", ())) == 1 else {})
         method = scope["method"] if scope["method"] in METHODS else "HTTP"
-        return self._tracer.start_span(method, parent, trace.SpanKind.SERVER, _of_request(scope))
+        return self._tracer.start_span(method, _callers_context(scope), trace.SpanKind.SERVER, _of_request(scope))
+
+    def _describe(self, span: trace.Span, scope: Scope) -> None:
+        """Set the attributes known once there is a response."""
+        response, route = response_of(scope), declared_path(scope)
+        told: dict[str, AttributeValue | None] = {
+            "http.route": route if route in self._routes else None,
+            "http.response.status_code": response.status,
+            "http.response.body.size": response.body_bytes,
+            "digit_vae.request_id": id_of(scope),
+            "digit_vae.model_version": response.model_version,
+        }
+        span.set_attributes({name: value for name, value in told.items() if value is not None})
+        if route in self._routes and scope["method"] in METHODS:
+            span.update_name(f"{scope['method']} {route}")
+        if response.status is not None and response.status >= 500:
+            span.set_attribute("error.type", str(response.status))
+            span.set_status(trace.StatusCode.ERROR)
+
+
+def trace_id_of(scope: Scope) -> str | None:
+    """Return the trace id of a request: its span's, else that in its traceparent; None if it has neither."""
+    if TRACE in scope:
+        return str(scope[TRACE])
+    found = trace.get_current_span(_callers_context(scope)).get_span_context().trace_id
+    return trace.format_trace_id(found) if found else None
+
+
+def _callers_context(scope: Scope) -> Context:
+    """Return the context of the caller's span, from the headers of W3C Trace Context; an empty one if there is none."""
+    carrier: dict[str, list[str]] = {}
+    for name, value in scope["headers"]:
+        if name in CARRIED:
+            carrier.setdefault(name.decode(), []).append(value.decode("latin-1"))
+    return PROPAGATOR.extract(carrier if len(carrier.get("traceparent", ())) == 1 else {}, Context())
 
 
 def _of_request(scope: Scope) -> dict[str, AttributeValue]:
@@ -151,20 +178,3 @@ def _of_request(scope: Scope) -> dict[str, AttributeValue]:
         if name == b"user-agent":
             told["user_agent.original"] = value.decode("latin-1")
     return told
-
-
-def _tell(span: trace.Span, scope: Scope, exchange: ResponseRecorder) -> None:
-    """Set the attributes known once there is a response."""
-    told: dict[str, AttributeValue | None] = {
-        "http.route": exchange.route,
-        "http.response.status_code": exchange.status,
-        "http.response.body.size": exchange.body_bytes,
-        "digit_vae.request_id": id_of(scope),
-        "digit_vae.model_version": exchange.model_version,
-    }
-    span.set_attributes({name: value for name, value in told.items() if value is not None})
-    if exchange.route and scope["method"] in METHODS:
-        span.update_name(f"{scope['method']} {exchange.route}")
-    if exchange.status is not None and exchange.status >= 500:
-        span.set_attribute("error.type", str(exchange.status))
-        span.set_status(trace.StatusCode.ERROR)

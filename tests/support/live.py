@@ -15,7 +15,7 @@ import uvicorn
 
 from app.main import create_app
 from app.server.connections import Bounds, Connections
-from app.server.protocol import BoundedProtocol
+from app.server.protocol import LimitedHttpProtocol
 from app.settings import Settings
 from tests.support.fakes import FakeEngine
 
@@ -112,7 +112,7 @@ async def bounded(settings: Settings, **changes: Any) -> AsyncIterator[Live]:
     chosen = settings.model_copy(update=changes)
     live = Live(0, Connections(Bounds.of(chosen)))
     app = create_app(chosen, lambda stored, settings: FakeEngine())
-    async with serving(app, functools.partial(BoundedProtocol, live.connections)) as live.port:
+    async with serving(app, functools.partial(LimitedHttpProtocol, live.connections)) as live.port:
         try:
             yield live
         finally:

@@ -11,9 +11,9 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Response
 
-from app.api.requests import JSON, served
+from app.api.requests import JSON, Request
 from app.api.responses import matches
 from app.errors import NotFound
 
@@ -57,25 +57,23 @@ class Asset(NamedTuple):
     etag: str
 
 
-@router.head("/")
 @router.get("/")
 async def page(request: Request) -> Response:
     """Return the page."""
     return _answer(request, assets()[PAGE])
 
 
-@router.head("/explorer/points.json")
 @router.get("/explorer/points.json")
 async def points(request: Request) -> Response:
     """Return the latent points of the test set by class, from the report of the served version."""
-    content = served(request).latent_points
+    content = request.model.latent_points
     return _answer(request, _asset(content, JSON))
 
 
-@router.head("/explorer/{name}")
 @router.get("/explorer/{name}")
-async def asset(request: Request, name: str) -> Response:
+async def asset(request: Request) -> Response:
     """Return a static file of the page."""
+    name = request.path_params["name"]
     if name not in assets():
         raise NotFound(f"The explorer has no file {name[:100]!r}. Its page is at /.")
     return _answer(request, assets()[name])
@@ -102,6 +100,6 @@ def _asset(content: bytes, media_type: str) -> Asset:
 
 def _answer(request: Request, asset: Asset) -> Response:
     headers = HEADERS | {"etag": asset.etag}
-    if matches(request.headers.get("if-none-match", ""), asset.etag):
+    if matches(request.fields.get(b"if-none-match", b"").decode("latin-1"), asset.etag):
         return Response(status_code=304, headers=headers)
     return Response(asset.content, headers=headers, media_type=asset.media_type)

@@ -6,13 +6,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from fastapi import Request
 from pydantic import ValidationError
 from python_multipart.multipart import parse_options_header
 from starlette.exceptions import HTTPException
+from starlette.requests import Request as StarletteRequest
+from starlette.types import Message
 
 from app.api.formats import npy
-from app.api.requests import JSON, MULTIPART, body_error, content_type, read_body, read_json
+from app.api.requests import JSON, MULTIPART, Request, body_error, content_type, read_body, read_json
 from app.api.schemas import EncodeRequest
 from app.errors import EmptyBody, InvalidImage, InvalidParameter, MalformedBody
 from app.imaging.decode import MEDIA_TYPES, from_base64
@@ -89,13 +90,18 @@ def _from_rows(rows: list[list[float]]) -> FloatArray:
 
 
 async def _image_parts(request: Request, max_images: int) -> list[ImageInput]:
-    _, told = parse_options_header(request.headers["content-type"])
+    _, told = parse_options_header(request.fields[b"content-type"])
     boundary = told.get(b"boundary")
+    body = await read_body(request)
     # A form whose end is missing would be taken for one with fewer parts.
-    if boundary and b"--%b--" % boundary not in await read_body(request):
+    if boundary and b"--%b--" % boundary not in body:
         raise MalformedBody("The multipart body was cut short: its closing boundary is missing.")
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": body}
+
     try:
-        async with request.form(max_files=max_images, max_fields=8) as form:
+        async with StarletteRequest(request.scope, receive).form(max_files=max_images, max_fields=8) as form:
             others = sorted({name for name in form if name != "image"})
             if others:
                 raise InvalidParameter(f"Unknown form fields: {', '.join(others)}. Name each picture 'image'.")

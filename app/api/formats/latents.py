@@ -6,11 +6,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from fastapi import Request
 from pydantic import ValidationError
 
 from app.api.formats import npy
-from app.api.requests import JSON, body_error, content_type, read_body, read_json
+from app.api.requests import JSON, Request, body_error, content_type, read_body, read_json
 from app.api.schemas import GenerateRequest
 from app.errors import InvalidLatent, InvalidParameter
 from app.imaging.types import FloatArray
@@ -41,6 +40,10 @@ def latents_from_json(body: bytes, latent_dim: int, max_rows: int) -> FloatArray
         wanted = GenerateRequest.model_validate_json(body)
     except ValidationError as exc:
         raise body_error(exc, f"z must be {latent_dim} finite numbers, or a list of such lists") from exc
+    if (wanted.z is None) == (wanted.sample is None):
+        raise InvalidParameter('Give exactly one of "z" and "sample".')
+    if wanted.seed is not None and wanted.sample is None:
+        raise InvalidParameter('"seed" goes with "sample".')
     if wanted.sample is not None:
         if wanted.sample > max_rows:
             raise InvalidParameter(f"sample is {wanted.sample}; at most {max_rows} are drawn in one request.")

@@ -8,12 +8,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
-from fastapi import Request
-
 from app.api.formats.images import images_from_array
 from app.api.formats.latents import latents_from_array
 from app.api.protocols.tensors import Array, Shape
-from app.api.requests import served
+from app.api.requests import Request
 from app.errors import InvalidLatent, InvalidParameter, NotFound
 from app.imaging.types import FloatArray
 from app.inference.inputs import ImageInput
@@ -66,7 +64,7 @@ def model_of(request: Request) -> ProtocolModel:
         NotFound: there is no model of this name, or the version is not served.
     """
     name = request.path_params["name"]
-    found = {model.name: model for model in models(served(request))}
+    found = {model.name: model for model in models(request.model)}
     model = found.get(name)
     if model is None:
         raise NotFound(f"There is no model {name[:80]!r}; there is {' and '.join(found)}.")

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Response
 
 from app.api.openapi import BINARY, NAME, VERSION, operation, protocol_refusals, schema
 from app.api.protocols import open_inference_messages as oip
 from app.api.protocols.models import model_of, models
-from app.api.requests import JSON, disconnect_check, read_decoded_body, served, service_of
+from app.api.requests import JSON, Request, disconnect_check, read_decoded_body
+from app.api.responses import VersionedResponse
 
 OCTETS = "application/octet-stream"
 HEADER_LENGTH = "Inference-Header-Content-Length"
@@ -53,7 +54,7 @@ async def server(request: Request) -> oip.ServerMetadata:
 @router.get(
     "/v2/health/live", summary="Whether the process runs", responses=protocol_refusals(), openapi_extra=operation()
 )
-async def live() -> oip.Live:
+async def live(request: Request) -> oip.Live:
     """Report that the process is alive, as /livez does."""
     return oip.Live(live=True)
 
@@ -66,7 +67,7 @@ async def live() -> oip.Live:
 )
 async def ready(request: Request) -> oip.Ready:
     """Report whether requests can be answered, as /readyz does."""
-    service_of(request).check_ready()
+    request.service.check_ready()
     return oip.Ready(ready=True)
 
 
@@ -75,7 +76,7 @@ async def ready(request: Request) -> oip.Ready:
 async def model_ready(request: Request) -> oip.ModelReady:
     """Report whether a model of this name and version can be used, as /readyz does for the service."""
     model = model_of(request)
-    service_of(request).check_ready()
+    request.service.check_ready()
     return oip.ModelReady(name=model.name, ready=True)
 
 
@@ -98,20 +99,19 @@ async def metadata(request: Request) -> oip.ModelMetadata:
 async def infer(request: Request) -> Response:
     """Compute z_mean and z_log_var of images (encoder), or images of z (generator)."""
     model = model_of(request)
-    service = service_of(request)
+    service = request.service
     body = await read_decoded_body(request, service.settings.max_body_bytes)
     bounds = service.settings.max_images, service.settings.max_json_values
     asked, values = oip.read(body, request.headers.get(HEADER_LENGTH), *bounds)
     names = oip.wanted(asked, tuple(model.gives))
-    found = await model.run(service, served(request), model.input_of(values), disconnect_check(request.receive))
+    found = await model.run(service, request.model, model.input_of(values), disconnect_check(request.receive))
     outputs = {name: found[name] for name in names}
     content, length = await service.serialize(
         lambda: oip.write(asked, model.name, model.version, outputs), *outputs.values()
     )
-    headers = {"x-model-version": str(model.version)}
     if length == len(content):
-        return Response(content, headers=headers, media_type=JSON)
-    return Response(content, headers={**headers, HEADER_LENGTH: str(length)}, media_type=OCTETS)
+        return VersionedResponse(request, content, JSON)
+    return VersionedResponse(request, content, OCTETS, (HEADER_LENGTH.lower().encode(), b"%d" % length))
 
 
 @router.post(
@@ -122,7 +122,7 @@ async def infer(request: Request) -> Response:
 )
 async def index(request: Request) -> list[oip.IndexEntry]:
     """List the served models, as Triton's model repository extension does. Loading and unloading are not offered."""
-    return [oip.IndexEntry(name=model.name, version=str(model.version)) for model in models(served(request))]
+    return [oip.IndexEntry(name=model.name, version=str(model.version)) for model in models(request.model)]
 
 
 def _tensor(name: str, shape: tuple[int, ...]) -> oip.TensorMetadata:

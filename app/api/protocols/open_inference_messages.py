@@ -13,9 +13,9 @@ from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic_core import to_json
 
 from app.api import json_limits
+from app.api.formats.json_arrays import dumps
 from app.api.protocols import tensors
 from app.api.protocols.tensors import BYTES, NUMBERS, Array, Shape
 from app.api.schemas import rejection
@@ -273,18 +273,11 @@ def write(request: InferRequest, model: str, version: int, outputs: Mapping[str,
     document: dict[str, Any] = {"model_name": model, "model_version": str(version)}
     if request.id is not None:
         document["id"] = request.id
-    written = b",".join(_tensor(name, array, raw.get(name)) for name, array in outputs.items())
-    head = _with_member(to_json(document), b'"outputs":[%b]' % written)
+    document["outputs"] = [_tensor(name, array, raw.get(name)) for name, array in outputs.items()]
+    head = dumps(document)
     return b"".join((head, *raw.values())), len(head)
 
 
-def _tensor(name: str, array: FloatArray, raw: bytes | None) -> bytes:
-    tensor: dict[str, Any] = {"name": name, "datatype": "FP32", "shape": list(array.shape)}
-    if raw is None:
-        return _with_member(to_json(tensor), b'"data":' + tensors.to_lists(array.ravel()))
-    return to_json({**tensor, "parameters": {"binary_data_size": len(raw)}})
-
-
-def _with_member(document: bytes, member: bytes) -> bytes:
-    """Append a serialized member to a JSON object that is not empty."""
-    return document[:-1] + b"," + member + b"}"
+def _tensor(name: str, array: FloatArray, raw: bytes | None) -> dict[str, Any]:
+    held: dict[str, Any] = {"data": array.ravel()} if raw is None else {"parameters": {"binary_data_size": len(raw)}}
+    return {"name": name, "datatype": "FP32", "shape": array.shape, **held}

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter, Request, Response
-from starlette.exceptions import HTTPException
+from fastapi import APIRouter, Response
 
 from app.api.openapi import NAME, VERSION, operation, protocol_refusals, schema
 from app.api.protocols import tensorflow_serving_messages as tfs
 from app.api.protocols.models import model_of
-from app.api.requests import JSON, disconnect_check, read_decoded_body, served, service_of
+from app.api.requests import JSON, Request, disconnect_check, read_decoded_body
+from app.api.responses import VersionedResponse
+from app.errors import MethodNotAllowed
 
 MODEL = "/v1/models/{name}"
 MODEL_VERSION = "/v1/models/{name}/versions/{version}"
@@ -42,19 +43,19 @@ _BODY = {
 async def predict(request: Request) -> Response:
     """Compute z_mean and z_log_var of images (encoder), or images of z (generator)."""
     model = model_of(request)
-    service = service_of(request)
+    service = request.service
     body = await read_decoded_body(request, service.settings.max_body_bytes)
     asked, value = tfs.read(body, model.takes, service.settings.max_images, service.settings.max_json_values)
-    outputs = await model.run(service, served(request), model.checked(value), disconnect_check(request.receive))
+    outputs = await model.run(service, request.model, model.checked(value), disconnect_check(request.receive))
     content = await service.serialize(lambda: tfs.write(asked, outputs), *outputs.values())
-    return Response(content, headers={"x-model-version": str(model.version)}, media_type=JSON)
+    return VersionedResponse(request, content, JSON)
 
 
 @router.get(MODEL_VERSION + ":predict", include_in_schema=False)
 @router.get(MODEL + ":predict", include_in_schema=False)
 async def predict_is_a_post(request: Request) -> Response:
-    """Respond with 405; the routes below would respond with 404, taking ":predict" for a part of the model's name."""
-    raise HTTPException(405, headers={"Allow": "POST"})
+    """Refuse: the routes below would say "not found", taking ":predict" for a part of the model's name."""
+    raise MethodNotAllowed(f"GET is not served at {request.url.path[:200]}; use POST.", {"allow": "POST"})
 
 
 @router.get(MODEL_VERSION + "/metadata", summary="A version's signature", **_OF_VERSION)

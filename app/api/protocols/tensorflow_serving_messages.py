@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from pydantic_core import to_json
 
 from app.api import json_limits
+from app.api.formats.json_arrays import dumps
 from app.api.protocols import tensors
 from app.api.protocols.tensors import Array, Shape
 from app.api.schemas import rejection
@@ -152,10 +152,9 @@ def write(request: PredictRequest, outputs: Mapping[str, FloatArray]) -> bytes:
     member = "predictions" if by_row else "outputs"
     if len(outputs) == 1:
         (array,) = outputs.values()
-        return b'{"%b":%b}' % (member.encode(), tensors.to_lists(array))
-    columns = {name: array.tolist() for name, array in outputs.items()}
-    rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-    return to_json({member: rows if by_row else columns})
+        return dumps({member: array})
+    rows = [dict(zip(outputs, row, strict=True)) for row in zip(*outputs.values(), strict=True)]
+    return dumps({member: rows if by_row else outputs})
 
 
 def metadata(model: str, version: int, takes: Mapping[str, Shape], gives: Mapping[str, Shape]) -> Metadata:

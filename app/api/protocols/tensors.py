@@ -2,7 +2,7 @@
 
 JSON: lists of numbers, nested or flat              --numbers, from_list--> array
 the binary tensor data extension: raw little-endian --from_bytes--> array, --elements--> the files of a BYTES tensor
-arrays                                              --to_bytes, to_lists--> raw little-endian, JSON
+arrays                                              --to_bytes--> raw little-endian
 
 https://github.com/kserve/open-inference-protocol (the datatypes), and Triton's extension_binary_data.md.
 """
@@ -17,7 +17,6 @@ from typing import Annotated, Any
 import numpy as np
 import numpy.typing as npt
 from pydantic import ConfigDict, FailFast, TypeAdapter, ValidationError
-from pydantic_core import to_json
 
 from app.errors import MalformedBody
 from app.imaging.types import FloatArray
@@ -29,8 +28,6 @@ BYTES = "BYTES"
 NUMBERS = {"FP16": "<f2", "FP32": "<f4", "FP64": "<f8", "UINT8": "|u1"}  # datatype: how NumPy calls it
 
 MAX_DEPTH = 8  # lists in lists; NumPy's own bound is 64
-
-PIECE = 2**14  # numbers, which take some three milliseconds to write
 
 # Neither text nor true is a number, and one that is none is enough to say so.
 _FLOATS = TypeAdapter(Annotated[list[float], FailFast()], config=ConfigDict(strict=True))
@@ -120,10 +117,3 @@ def elements(count: int, raw: bytes | memoryview) -> list[bytes]:
 def to_bytes(array: FloatArray) -> bytes:
     """Return an FP32 tensor's raw bytes."""
     return np.ascontiguousarray(array, NUMBERS["FP32"]).tobytes()
-
-
-def to_lists(array: FloatArray) -> bytes:
-    """Serialize an array (n, ...) as JSON lists, in pieces, so that other threads can run between two of them."""
-    step = max(1, PIECE * len(array) // array.size)
-    pieces = (to_json(array[start : start + step].tolist()) for start in range(0, len(array), step))
-    return b"[" + b",".join(piece[1:-1] for piece in pieces) + b"]"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Response
 
 from app.api.formats import npy
 from app.api.formats.images import read_images
 from app.api.openapi import BINARY, IMAGE_BODIES, answers, operation, schema
-from app.api.requests import JSON, disconnect_check, query, served, service_of
-from app.api.responses import accepted, json_response, to_lists, versioned_response
+from app.api.requests import JSON, Request, disconnect_check, query
+from app.api.responses import VersionedResponse, accepted, json_response
 from app.api.schemas import EncodeResponse, PreparationQuery
 
 router = APIRouter(tags=["inference"])
@@ -27,12 +27,12 @@ router = APIRouter(tags=["inference"])
 async def encode(request: Request) -> Response:
     """Compute the mean and log-variance of q(z | image) for every image of the body."""
     kind = accepted(request, JSON, npy.MEDIA_TYPE)
-    service = service_of(request)
+    service = request.service
     options = query(request, PreparationQuery)
     found = await read_images(request, service.settings.max_images)
     z_mean, z_log_var = await service.encode(
-        served(request), found, options.invert, options.fit, disconnect_check(request.receive)
+        request.model, found, options.invert, options.fit, disconnect_check(request.receive)
     )
     if kind == npy.MEDIA_TYPE:
-        return versioned_response(request, npy.dumps(z_mean), kind)
-    return json_response(request, z_mean=to_lists(z_mean), z_log_var=to_lists(z_log_var))
+        return VersionedResponse(request, npy.dumps(z_mean), kind)
+    return json_response(request, len(z_mean), z_mean=z_mean, z_log_var=z_log_var)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Response
 
 from app.api.formats import npy
 from app.api.formats.latents import read_latents
 from app.api.openapi import BINARY, answers, operation, schema
-from app.api.requests import JSON, disconnect_check, query, served, service_of
-from app.api.responses import PNG, accepted, json_response, to_base64_pngs, to_lists, versioned_response
+from app.api.requests import JSON, Request, disconnect_check, query
+from app.api.responses import PNG, VersionedResponse, accepted, json_response, to_base64_pngs
 from app.api.schemas import GenerateRequest, GenerateResponse, SheetQuery
 
 router = APIRouter(tags=["inference"])
@@ -33,12 +33,12 @@ router = APIRouter(tags=["inference"])
 async def generate(request: Request) -> Response:
     """Decode the given points of the latent space, or samples from the prior, to digits."""
     kind = accepted(request, PNG, npy.MEDIA_TYPE, JSON)
-    service = service_of(request)
+    service = request.service
     sheet = query(request, SheetQuery)
-    z = await read_latents(request, served(request).engine.latent_dim, service.settings.max_rows)
-    digits = await service.generate(served(request), z, disconnect_check(request.receive))
+    z = await read_latents(request, request.model.engine.latent_dim, service.settings.max_rows)
+    digits = await service.generate(request.model, z, disconnect_check(request.receive))
     if kind == PNG:
-        return versioned_response(request, await service.render_png(digits, sheet.columns, sheet.scale), kind)
+        return VersionedResponse(request, await service.render_png(digits, sheet.columns, sheet.scale), kind)
     if kind == npy.MEDIA_TYPE:
-        return versioned_response(request, npy.dumps(digits), kind)
-    return json_response(request, z=to_lists(z), images=to_base64_pngs(digits))
+        return VersionedResponse(request, npy.dumps(digits), kind)
+    return json_response(request, len(z), z=z, images=to_base64_pngs(digits))

@@ -6,17 +6,13 @@ import hashlib
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Response
 
 from app.api.openapi import BINARY, answers, operation
-from app.api.requests import query, served, service_of
-from app.api.responses import accepted, matches
+from app.api.requests import Request, query
+from app.api.responses import PNG, VersionedResponse, accepted, matches
 from app.api.schemas import ManifoldQuery, NoQuery
 from app.errors import NotFound
-
-PNG = "image/png"
-MAX_CACHED_BYTES = 4 * 2**20
-MAX_CACHED_QUERY = 128  # bytes of the query: the same picture can be asked for in endless ways, as n=1, n=01, n=001
 
 router = APIRouter(tags=["pictures"])
 
@@ -30,7 +26,6 @@ _IF_NONE_MATCH = {
 _UNCHANGED: dict[int | str, dict[str, Any]] = {304: {"description": "The picture is the one the client has."}}
 
 
-@router.head("/manifold.png", include_in_schema=False)
 @router.get(
     "/manifold.png",
     summary="The digits over a square of the latent plane",
@@ -40,19 +35,13 @@ _UNCHANGED: dict[int | str, dict[str, Any]] = {304: {"description": "The picture
 async def manifold(request: Request) -> Response:
     """Draw digits at even quantiles of the prior: the first coordinate of `dims` varies across, the second down."""
     accepted(request, PNG)
-    service, model = service_of(request), served(request)
+    service, model = request.service, request.model
     part = query(request, ManifoldQuery)
-    response = await _picture(
+    return await _picture(
         request, part, lambda: service.manifold(model, part.n, part.scale, (part.low, part.high), part.axes)
     )
-    asked: bytes = request.scope["query_string"]
-    keeps = len(asked) <= MAX_CACHED_QUERY and len(response.body) <= MAX_CACHED_BYTES
-    if request.method == "GET" and response.status_code == 200 and keeps:
-        model.answers[asked] = (response.raw_headers, bytes(response.body))
-    return response
 
 
-@router.head("/latent.png", include_in_schema=False)
 @router.get(
     "/latent.png",
     summary="The test set in the latent plane",
@@ -63,7 +52,7 @@ async def latent(request: Request) -> Response:
     """Return the plot of the test set in the latent plane, from the report of the served version."""
     accepted(request, PNG)
     part = query(request, NoQuery)
-    drawn = served(request).latent_picture
+    drawn = request.model.latent_picture
 
     async def picture() -> bytes:
         if drawn is None:
@@ -75,10 +64,11 @@ async def latent(request: Request) -> Response:
 
 async def _picture(request: Request, part: ManifoldQuery | NoQuery, draw: Callable[[], Awaitable[bytes]]) -> Response:
     """Respond with a picture whose ETag covers the version and the parameters (RFC 9110, 8.8.3)."""
-    manifest = served(request).manifest
-    told = f"{request.url.path} {part!r} {manifest.version} {[file.sha256 for file in manifest.files]}"
+    told = f"{request.url.path} {part!r} {request.model.fingerprint}"
     etag = f'"{hashlib.sha256(told.encode()).hexdigest()[:24]}"'
-    headers = {"etag": etag, "cache-control": "no-cache", "x-model-version": str(manifest.version)}
-    if matches(request.headers.get("if-none-match", ""), etag):
-        return Response(status_code=304, headers=headers)
-    return Response(await draw(), headers=headers, media_type=PNG)
+    fields = ((b"etag", etag.encode()), (b"cache-control", b"no-cache"))
+    if not matches(request.fields.get(b"if-none-match", b"").decode("latin-1"), etag):
+        return VersionedResponse(request, await draw(), PNG, *fields)
+    unchanged = VersionedResponse(request, b"", PNG, *fields)
+    unchanged.status_code = 304
+    return unchanged

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Response
 
 from app.api.openapi import TEXT, answers, operation, refusals
-from app.api.requests import query, served, service_of
+from app.api.requests import Request, query
 from app.api.schemas import NoQuery, State
 from app.models.manifest import Manifest
 from app.telemetry import metrics
@@ -23,11 +23,11 @@ counting = APIRouter(tags=["operations"])  # apart, since it can be left out
 async def model(request: Request) -> Manifest:
     """Return the manifest of the served version, as training published it."""
     query(request, NoQuery)
-    return served(request).manifest
+    return request.model.manifest
 
 
 @router.get("/livez", summary="Whether the process runs", responses=refusals(), openapi_extra=operation())
-async def live() -> State:
+async def live(request: Request) -> State:
     """Report that the process is alive. Succeeds while the event loop runs, and depends on nothing else."""
     return State(status="alive")
 
@@ -40,7 +40,7 @@ async def live() -> State:
 )
 async def ready(request: Request) -> State:
     """Report ready once the model is loaded and warm, unless the service is stopping or the model fails."""
-    service_of(request).check_ready()
+    request.service.check_ready()
     return State(status="ready")
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Response
 
 from app.api.formats.images import read_images
 from app.api.openapi import BINARY, IMAGE_BODIES, answers, operation, schema
-from app.api.requests import JSON, disconnect_check, query, served, service_of
-from app.api.responses import PNG, accepted, json_response, to_base64_pngs, to_lists, versioned_response
+from app.api.requests import JSON, Request, disconnect_check, query
+from app.api.responses import PNG, VersionedResponse, accepted, json_response, to_base64_pngs
 from app.api.schemas import ReconstructQuery, ReconstructResponse
 from app.imaging.sheets import to_uint8
 
@@ -28,22 +28,23 @@ router = APIRouter(tags=["inference"])
 async def reconstruct(request: Request) -> Response:
     """Reconstruct every image at z_mean; the loss, in nats, is an anomaly score."""
     kind = accepted(request, PNG, JSON)
-    service = service_of(request)
+    service = request.service
     options = query(request, ReconstructQuery)
     found = await read_images(request, service.settings.max_images)
     result = await service.reconstruct(
-        served(request), found, options.invert, options.fit, disconnect_check(request.receive)
+        request.model, found, options.invert, options.fit, disconnect_check(request.receive)
     )
     if kind == PNG:
         pairs = np.stack([result.images, result.reconstruction], 1)  # (n, 2, h, w)
         levels = to_uint8(pairs.reshape(-1, *pairs.shape[2:]))
-        return versioned_response(request, await service.render_png(levels, 2, options.scale), kind)
+        return VersionedResponse(request, await service.render_png(levels, 2, options.scale), kind)
     return json_response(
         request,
-        z_mean=to_lists(result.posterior.z_mean),
-        z_log_var=to_lists(result.posterior.z_log_var),
+        len(result.loss),
+        z_mean=result.posterior.z_mean,
+        z_log_var=result.posterior.z_log_var,
         reconstruction=to_base64_pngs(to_uint8(result.reconstruction)),
-        xent=to_lists(result.xent),
-        kl=to_lists(result.kl),
-        loss=to_lists(result.loss),
+        xent=result.xent,
+        kl=result.kl,
+        loss=result.loss,
     )

@@ -36,7 +36,7 @@ def test_a_picture_in_base64_is_one_value():
 
 def only(client, most_values):
     """The application, with fewer values allowed."""
-    service = client._transport.app.state.service
+    service = client._transport.app.service
     service.settings = service.settings.model_copy(update={"max_json_values": most_values})
 
 

@@ -148,14 +148,14 @@ async def test_a_fault_of_the_service_says_nothing_about_its_inside(client, engi
 
 
 async def test_an_unforeseen_fault_is_a_problem_too(client, monkeypatch):
-    monkeypatch.setattr(client._transport.app.state.service, "generate", None)
+    monkeypatch.setattr(client._transport.app.service, "generate", None)
     response = await client.post("/generate", json={"z": [0, 0]})
     check_problem(response, 500, "internal-error", "log")
     assert "Traceback" not in response.text
 
 
 async def test_an_overloaded_service_says_when_to_come_back(client, engine):
-    client._transport.app.state.service._batcher.max_queue = 0
+    client._transport.app.service._batcher.max_queue = 0
     response = await client.post("/generate", json={"z": [0, 0]})
     check_problem(response, 503, "overloaded", "again")
     assert int(response.headers["retry-after"]) >= 1

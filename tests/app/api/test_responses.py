@@ -7,9 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from pydantic_core import from_json, to_json
 
-from app.api.responses import matches, to_base64_pngs, to_lists
+from app.api.responses import matches, to_base64_pngs
 from tests.app.api.test_problems import check_problem
 from tests.support.pictures import pixels
 
@@ -44,18 +43,6 @@ async def test_accept_chooses_the_representation(client, accept, chosen):
 )
 def test_an_entity_tag_is_found_among_those_that_the_caller_has(header, held):
     assert matches(header, '"a"') is held
-
-
-@given(
-    hnp.arrays(
-        np.float32,
-        hnp.array_shapes(max_dims=3, max_side=4),
-        elements=st.floats(width=32, allow_nan=False, allow_infinity=False),
-    )
-)
-def test_numbers_in_json_read_back_as_the_same_bits(array):
-    again = np.array(from_json(to_json(to_lists(array))), np.float32)
-    assert again.tobytes() == array.tobytes()
 
 
 @given(hnp.arrays(np.uint8, st.tuples(st.integers(1, 3), st.integers(1, 9), st.integers(1, 9))))

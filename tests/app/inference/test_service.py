@@ -66,13 +66,14 @@ async def test_a_model_that_answers_with_nan_fails_its_probe(settings, monkeypat
     async with app.router.lifespan_context(app):
         monkeypatch.setattr(engine, "generate", lambda z: (np.full((len(z), 28, 28), np.nan, np.float32),))
         monkeypatch.setattr(engine, "generate_uint8", lambda z: (np.zeros((len(z), 28, 28), np.uint8),))
+        assert app.service is not None
         with pytest.raises(EngineError, match="not finite"):
-            await app.state.service.probe()
+            await app.service.probe()
 
 
 @pytest.fixture
 def service(client):
-    return client._transport.app.state.service
+    return client._transport.app.service
 
 
 async def test_long_answers_are_written_in_a_thread_and_too_long_ones_not_at_all(service):

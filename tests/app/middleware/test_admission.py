@@ -1,4 +1,4 @@
-"""Admission, deadlines, counting, and the short cuts: what stands around every request."""
+"""Admission, deadlines and counting: what stands around every request."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import threading
 from typing import Any
 
 import httpx
-import numpy as np
 import pytest
 
-from app.api.formats import npy
-from app.imaging.png import encode_png
+from app.errors import DeadlineExceeded, Overloaded
 from app.main import create_app
-from app.middleware.admission import AdmissionLimit
+from app.middleware.admission import MIN_LIMIT, Admission, AdmissionLimit
+from app.middleware.error_responses import ErrorResponses
 from app.telemetry.metrics import Metrics
+from app.telemetry.response_recorder import ResponseRecorder
 from tests.support.fakes import FakeEngine
 
 Z = {"z": [0.5, -0.5]}
@@ -40,35 +40,6 @@ def held(engine):
 async def counts(client):
     text = (await client.get("/metrics")).text
     return dict(line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
-
-
-async def test_the_short_cut_and_the_long_way_give_the_same_answer(client, digit):
-    png = {"content-type": "image/png"}
-    array = {"content-type": npy.MEDIA_TYPE, "accept": npy.MEDIA_TYPE}
-    points = np.array([[0, 1], [1, 0], [2, 2]], np.float32)
-    cases: list[tuple[str, Any]] = [
-        ("/generate", {"json": Z}),
-        ("/generate", {"json": {"z": [[0, 1], [1, 0], [2, 2]]}}),
-        ("/generate", {"json": {"sample": 3, "seed": 1}}),
-        ("/generate", {"json": {"z": [1]}}),
-        ("/generate", {"content": b"", "headers": {"content-type": "application/json"}}),
-        ("/generate", {"content": npy.dumps(points), "headers": array}),
-        ("/generate", {"content": npy.dumps(points[:0]), "headers": array}),
-        ("/generate", {"content": npy.dumps(points.T), "headers": array}),
-        ("/generate", {"content": b"seven", "headers": array}),
-        ("/encode", {"content": encode_png(digit), "headers": png}),
-        ("/encode", {"content": encode_png(255 - digit), "headers": png}),
-        ("/encode", {"content": encode_png(digit[:20]), "headers": png}),
-        ("/encode", {"content": b"seven", "headers": png}),
-    ]
-    for path, request in cases:
-        request["headers"] = {**request.get("headers", {}), "x-request-id": "the same"}
-        short = await client.post(path, **request)
-        headers = dict(request["headers"])
-        headers["accept"] = f"text/x-none;q=0.1, {headers.get('accept', '*/*')}"
-        long = await client.post(path, **{**request, "headers": headers})
-        assert (short.status_code, short.content) == (long.status_code, long.content)
-        assert {**short.headers} == {**long.headers}
 
 
 async def test_beyond_the_bound_requests_are_refused_and_probes_answered(settings, held):
@@ -114,7 +85,8 @@ async def test_the_protocols_are_refused_in_their_form_and_their_probes_answered
     app, client = await application(settings, held, max_requests=1, request_timeout_s=0.3)
     async with app.router.lifespan_context(app), client:
         waiting = asyncio.create_task(client.post(path, json=body))
-        await asyncio.sleep(0.05)
+        while not app.admission.refuses(path):
+            await asyncio.sleep(0.01)
         refused = await client.post(path, json=body)
         for probe in ("/v2/health/live", "/v2/health/ready", "/v2/models/encoder/ready"):
             assert (await client.get(probe)).status_code == 200
@@ -201,15 +173,15 @@ async def test_a_fault_of_ours_is_a_problem_without_its_details(settings, engine
         async def fail(*_):
             raise RuntimeError("the reason is /secret")
 
-        monkeypatch.setattr(app.state.service, "generate", fail)
+        monkeypatch.setattr(app.service, "generate", fail)
         answer = await client.post(path, json=Z)
         assert (answer.status_code, answer.headers["content-type"]) == (500, "application/problem+json")
         assert "secret" not in answer.text
         assert (await counts(client))['digit_vae_requests_total{route="/generate",status="500"}'] == "1"
 
 
-async def asked(admission: AdmissionLimit, path: str = "/generate") -> list[Any]:
-    """The messages that a request is answered with."""
+async def asked(application: Any, path: str = "/generate") -> list[Any]:
+    """The messages that a request is answered with, inside the layers that record and that render errors."""
     messages: list[Any] = []
 
     async def send(message):
@@ -218,41 +190,69 @@ async def asked(admission: AdmissionLimit, path: str = "/generate") -> list[Any]
     async def receive():
         return {"type": "http.request", "body": b"", "more_body": False}
 
-    await admission({"type": "http", "method": "POST", "path": path, "headers": []}, receive, send)
+    outermost = ResponseRecorder(ErrorResponses(application))
+    await outermost({"type": "http", "method": "POST", "path": path, "headers": []}, receive, send)
     return messages
 
 
-def answering(status: int, then: Any = None):
-    """An application that starts an answer, waits for `then` and ends it."""
+def answering(then: asyncio.Event):
+    """An application that starts a response, waits for `then` and ends it; at /bad it has no room."""
 
     async def app(scope, receive, send):
-        await send({"type": "http.response.start", "status": status, "headers": []})
-        if then is not None:
-            await then.wait()
+        if scope["path"] == "/bad":
+            raise Overloaded("The queue is full.")
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await then.wait()
         await send({"type": "http.response.body", "body": b""})
-        return status
 
     return app
 
 
-@pytest.mark.parametrize("short", [False, True])
-async def test_an_answer_that_has_begun_is_not_begun_again_at_the_deadline(short):
-    slow = answering(200, asyncio.Event())
-    cuts = {("POST", "/generate"): slow} if short else {}
-    admission = AdmissionLimit(slow, cuts, Metrics(["/generate"]), max_requests=4, timeout_s=0.05)
-    assert [message["type"] for message in await asked(admission)] == ["http.response.start"]
+async def test_a_response_that_has_begun_is_not_begun_again_at_the_deadline():
+    limit = AdmissionLimit(
+        answering(asyncio.Event()), Admission(Metrics(["/generate"]), max_requests=4, timeout_s=0.05)
+    )
+    sent: list[Any] = []
+
+    async def send(message):
+        sent.append(message)
+
+    with pytest.raises(DeadlineExceeded):  # the server hangs up
+        await ResponseRecorder(ErrorResponses(limit))(
+            {"type": "http", "method": "POST", "path": "/generate", "headers": []}, None, send
+        )
+    assert [message["type"] for message in sent] == ["http.response.start"]
 
 
 async def test_a_refusal_from_inside_never_raises_the_bound():
     gate = asyncio.Event()
-    admission = AdmissionLimit(
-        answering(503), {("POST", "/slow"): answering(200, gate)}, Metrics([]), max_requests=2, timeout_s=5
-    )
-    await asked(admission)
-    under_way = [asyncio.create_task(asked(admission, "/slow")) for _ in range(2)]
+    limit = AdmissionLimit(answering(gate), Admission(Metrics([]), max_requests=2, timeout_s=5))
+    assert (await asked(limit, "/bad"))[0]["status"] == 503
+    under_way = [asyncio.create_task(asked(limit)) for _ in range(2)]
     await asyncio.sleep(0.01)
-    refused = asyncio.create_task(asked(admission, "/slow"))
+    refused = asyncio.create_task(asked(limit))
     await asyncio.sleep(0.01)
     gate.set()
     assert (await refused)[0]["status"] == 503
     assert [(await task)[0]["status"] for task in under_way] == [200, 200]
+
+
+async def test_the_limit_falls_to_what_is_under_way_and_rises_again_with_what_is_answered():
+    gate = asyncio.Event()
+    admission = Admission(Metrics([]), max_requests=100, timeout_s=5)
+    limit = AdmissionLimit(answering(gate), admission)
+    under_way = [asyncio.create_task(asked(limit)) for _ in range(MIN_LIMIT)]
+    await asyncio.sleep(0.01)
+    assert not admission.refuses("/generate")
+    await asked(limit, "/bad")
+    assert admission.refuses("/generate")
+    assert not admission.refuses("/livez")
+    gate.set()
+    await asyncio.gather(*under_way)
+    for _ in range(10):
+        await asked(limit)
+    gate.clear()
+    under_way = [asyncio.create_task(asked(limit)) for _ in range(MIN_LIMIT + 1)]
+    await asyncio.sleep(0.01)
+    gate.set()
+    assert {(await task)[0]["status"] for task in under_way} == {200}

@@ -1,11 +1,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
 import pytest
 
-from app.errors import BodyTimeout, BodyTooLarge
 from app.middleware.body_limit import BodyLimit
 from tests.app.api.test_problems import PNG, check_problem
 from tests.app.middleware.test_admission import application
@@ -67,17 +67,12 @@ def sending(*parts: bytes):
 
 
 async def whole(scope, receive, send):
-    """An application that reads its body and hands it back; a refusal is one without a body."""
+    """An application that reads its body and hands it back."""
     body, more = b"", True
-    try:
-        while more:
-            message = await receive()
-            body += message["body"]
-            more = message["more_body"]
-    except (BodyTooLarge, BodyTimeout) as exc:
-        await send({"type": "http.response.start", "status": exc.status, "headers": []})
-        await send({"type": "http.response.body", "body": b""})
-        return
+    while more:
+        message = await receive()
+        body += message["body"]
+        more = message["more_body"]
     await send({"type": "http.response.start", "status": 200, "headers": []})
     await send({"type": "http.response.body", "body": body})
 
@@ -101,8 +96,9 @@ async def test_a_body_is_bounded_by_what_is_declared_and_by_what_comes_and_read_
         sent.append(message)
 
     headers = [(b"content-length", declared)] if declared else []
-    await BodyLimit(whole, 5, 1)({"type": "http", "headers": headers}, receive, send)
+    await BodyLimit(whole, 5, 1)({"type": "http", "method": "POST", "path": "/", "headers": headers}, receive, send)
     assert sent[0]["status"] == status
-    assert b"".join(message.get("body", b"") for message in sent[1:]) == (b"12345" if status == 200 else b"")
+    content = b"".join(message.get("body", b"") for message in sent[1:])
+    assert content == b"12345" if status == 200 else json.loads(content)["code"] == "body-too-large"
     assert not sent[-1].get("more_body", False)
     assert left == []  # a refused body is read away behind the refusal

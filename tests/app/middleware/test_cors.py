@@ -31,7 +31,7 @@ async def test_pages_of_the_origins_that_are_named_may_call(settings, engine, di
         assert (await client.options("/generate", headers=asked | {"origin": "https://evil.org"})).status_code == 400
         png = {"content-type": "image/png"}
         cases: list[tuple[str, str, dict[str, Any], int]] = [
-            ("POST", "/generate", {"json": Z}, 200),  # the short cuts
+            ("POST", "/generate", {"json": Z}, 200),
             ("POST", "/encode", {"content": encode_png(digit), "headers": png}, 200),
             ("GET", "/manifold.png?n=2", {}, 200),
             ("GET", "/manifold.png?n=2", {}, 200),

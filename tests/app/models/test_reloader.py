@@ -79,7 +79,7 @@ class Running:
         return int((await self.client.get("/model")).json()["version"])
 
     async def serves(self, version: int) -> None:
-        await until(lambda: self.app.state.service.model.version == version)
+        await until(lambda: self.app.service is not None and self.app.service.model.version == version)
         assert await self.version() == version
 
     async def count(self, name: str) -> float:
@@ -421,10 +421,10 @@ def told(answer: httpx.Response, version: int) -> bool:
         return answer.content == PICTURES.setdefault((str(answer.request.url), version), answer.content)
     document = answer.json()
     if path.startswith("/v2"):
-        data = np.reshape(document["outputs"][0]["data"], (1, 28, 28))
+        data = np.reshape(np.float32(document["outputs"][0]["data"]), (1, 28, 28))
         return document["model_version"] == str(version) and np.array_equal(data, painted[path])
     if path.startswith("/v1"):
-        return np.array_equal(document["predictions"], paint(z))
+        return np.array_equal(np.float32(document["predictions"]), paint(z))
     return (document["model_version"], document["z_mean"]) == (version, [[version, version]])
 
 
@@ -516,7 +516,7 @@ async def test_another_version_of_the_same_number_is_another_version(running):
     (running.store / "new").write_text(text)
     (running.store / "new").rename(edit.path)
     await until(lambda: running.opened == [1, 1])
-    await until(lambda: running.app.state.service.model.manifest.seed == 7)
+    await until(lambda: running.app.service.model.manifest.seed == 7)
     assert ModelStore(running.store).open().manifest.seed == 7
     assert (await running.client.get("/manifold.png?n=2")).headers["x-model-version"] == "1"
     assert before.status_code == 200

@@ -11,7 +11,7 @@ import socket
 import pytest
 
 from app.server.connections import Bounds, Connections
-from app.server.protocol import MAX_PIPELINED, RESET, BoundedProtocol
+from app.server.protocol import MAX_PIPELINED, RESET, LimitedHttpProtocol
 from tests.support.live import BODY, GOOD, POST, Caller, bounded, serving
 
 HEAD = b"GET /livez HTTP/1.1\r\nhost: service\r\n"
@@ -247,7 +247,7 @@ async def test_many_slow_callers_leave_good_traffic_alone(settings):
 
 
 async def test_it_can_be_handed_to_a_new_process(settings):
-    http = functools.partial(BoundedProtocol, Connections(Bounds.of(settings)))
+    http = functools.partial(LimitedHttpProtocol, Connections(Bounds.of(settings)))
     again = pickle.loads(pickle.dumps(http))
     assert again.args[0].bounds == http.args[0].bounds
 

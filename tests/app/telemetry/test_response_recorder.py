@@ -4,39 +4,50 @@ from typing import Any
 
 import pytest
 
-from app.telemetry.response_recorder import TRACE, ResponseRecorder, trace_id_of
+from app.telemetry.response_recorder import RESPONSE, RecordedResponse, ResponseRecorder, declared_path, response_of
 
-IN_HEADER = "0af7651916cd43dd8448eb211c80319c"
+DEFAULTS = ((b"a", b"default"), (b"d", b"e"))
 
 
-async def answered(scope: dict[str, Any], *messages: dict[str, Any]) -> tuple[ResponseRecorder, list[Any]]:
-    """What was noted of an answer, and what went on to the caller."""
+async def recorded(*messages: dict[str, Any], method: str = "GET") -> tuple[RecordedResponse, list[Any]]:
+    """The record of a response, and what went on to the caller."""
     sent: list[Any] = []
 
     async def send(message):
         sent.append(message)
 
-    recorder = ResponseRecorder({"path": "/generate", "headers": [], **scope}, send, ["/generate", "/v2/{name}"])
-    for message in messages:
-        await recorder.send(message)
-    return recorder, sent
+    async def app(scope, receive, send):
+        records.append(response_of(scope))
+        records[0].added.append((b"x-request-id", b"me"))
+        for message in messages:
+            await send(message)
+
+    records: list[RecordedResponse] = []
+    scope = {"type": "http", "method": method, "path": "/generate", "headers": []}
+    await ResponseRecorder(app, shown=DEFAULTS, sent=DEFAULTS[1:])(scope, None, send)
+    assert RESPONSE not in scope
+    return records[0], sent
 
 
-async def test_an_answer_is_noted_and_passed_on_unchanged():
+async def test_a_response_is_recorded_and_passed_on_with_the_fields_that_it_lacks():
     start = {"type": "http.response.start", "status": 200, "headers": [(b"a", b"b"), (b"x-model-version", b"12")]}
     parts = [{"type": "http.response.body", "body": b"abc", "more_body": True}, {"type": "http.response.body"}]
-    recorder, sent = await answered(
-        {"client": ("192.0.2.7", 5)}, start, *parts, {"type": "http.response.body", "body": b"de"}
-    )
-    assert sent[:3] == [start, *parts]
-    assert (recorder.status, recorder.body_bytes, recorder.model_version) == (200, 5, 12)
-    assert recorder.client == "192.0.2.7"
-    assert 0 <= recorder.seconds < 5
+    record, sent = await recorded(start, *parts, {"type": "http.response.body", "body": b"de"})
+    fields = [(b"a", b"b"), (b"x-model-version", b"12"), (b"x-request-id", b"me"), (b"d", b"e")]
+    assert sent[:3] == [{**start, "headers": fields}, *parts]
+    assert start["headers"] == fields[:2]  # the list may belong to an answer that is kept
+    assert (record.status, record.body_bytes, record.model_version) == (200, 5, 12)
+    assert 0 <= record.seconds < 5
 
 
-async def test_of_a_caller_that_hung_up_before_an_answer_nothing_is_invented():
-    recorder, sent = await answered({})
-    assert (recorder.status, recorder.body_bytes, recorder.model_version, recorder.client) == (None, 0, None, None)
+async def test_what_a_post_is_answered_has_fields_of_its_own():
+    _, sent = await recorded({"type": "http.response.start", "status": 200}, method="POST")
+    assert sent[0]["headers"] == [(b"d", b"e"), (b"x-request-id", b"me")]
+
+
+async def test_of_a_caller_that_hung_up_before_a_response_nothing_is_invented():
+    record, sent = await recorded()
+    assert (record.status, record.body_bytes, record.model_version) == (None, 0, None)
     assert sent == []
 
 
@@ -45,21 +56,12 @@ class Declared:
 
 
 @pytest.mark.parametrize(
-    ("scope", "route"),
+    ("scope", "path"),
     [
-        ({}, "/generate"),
+        ({"path": "/generate"}, "/generate"),
         ({"path": "/v2/encoder", "route": Declared()}, "/v2/{name}"),
-        ({"path": "/v2/encoder"}, None),
-        ({"path": "/nowhere"}, None),
+        ({"path": "/nowhere"}, "/nowhere"),
     ],
 )
-async def test_a_route_is_the_declared_path_and_nothing_else(scope, route):
-    recorder, _ = await answered(scope)
-    assert recorder.route == route
-
-
-def test_the_trace_of_a_request_is_its_spans_else_the_callers():
-    headers = [(b"traceparent", f"00-{IN_HEADER}-b7ad6b7169203331-01".encode())]
-    assert trace_id_of({"headers": headers}) == IN_HEADER
-    assert trace_id_of({"headers": headers, TRACE: "1" * 32}) == "1" * 32
-    assert trace_id_of({"headers": []}) is None
+def test_a_path_is_the_declared_one_where_a_route_was_found(scope, path):
+    assert declared_path(scope) == path

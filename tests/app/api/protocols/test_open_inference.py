@@ -368,14 +368,14 @@ async def test_overload_and_faults_are_in_the_protocols_form(client, engine, cap
     check_error(broken, 500, "log")
     assert "RuntimeError" in caplog.text
     assert "RuntimeError" not in broken.text
-    client._transport.app.state.service._batcher.max_queue = 0
+    client._transport.app.service._batcher.max_queue = 0
     refused = await client.post(f"{GENERATOR}/infer", json={"inputs": [Z]})
     check_error(refused, 503, "again")
     assert int(refused.headers["retry-after"]) >= 1
 
 
 async def test_an_unforeseen_fault_is_in_the_protocols_form(client, monkeypatch):
-    monkeypatch.setattr(client._transport.app.state, "service", None)
+    monkeypatch.setattr(client._transport.app.service, "generate_unrounded", None)
     check_error(await client.post(f"{GENERATOR}/infer", json={"inputs": [Z]}), 500, "log")
 
 
@@ -393,7 +393,8 @@ async def test_told_to_stop_it_is_not_ready(settings):
                 check_error(await client.get(path), 503, "stopping")
             assert (await client.get("/v2/health/live")).status_code == 200
             assert (await client.post(f"{GENERATOR}/infer", json={"inputs": [Z]})).status_code == 200
-            app.state.service._batcher._closed = True
+            assert app.service is not None
+            app.service._batcher._closed = True
             check_error(await client.post(f"{GENERATOR}/infer", json={"inputs": [Z]}), 503, "stopping")
     finally:
         signal.signal(signal.SIGTERM, before)

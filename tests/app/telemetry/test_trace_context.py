@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.telemetry.traceparent import trace_id
+from app.telemetry.tracing import TRACE as KEY
+from app.telemetry.tracing import trace_id_of
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 SPAN = "b7ad6b7169203331"
@@ -16,7 +17,7 @@ VALID = f"00-{TRACE}-{SPAN}-01"
 
 
 def read(*values: str) -> str | None:
-    return trace_id([(b"accept", b"*/*"), *((b"traceparent", value.encode()) for value in values)])
+    return trace_id_of({"headers": [(b"accept", b"*/*"), *((b"traceparent", value.encode()) for value in values)]})
 
 
 @pytest.mark.parametrize(
@@ -64,5 +65,10 @@ def test_two_headers_name_none():
 
 @given(st.from_regex(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(-[a-z]*)?", fullmatch=True) | st.text())
 def test_whatever_comes_gives_a_trace_id_or_none(value):
-    found = trace_id([(b"traceparent", value.encode("utf-8", "surrogatepass"))])
+    found = trace_id_of({"headers": [(b"traceparent", value.encode("utf-8", "surrogatepass"))]})
     assert found is None or re.fullmatch(r"(?!0{32})[0-9a-f]{32}", found)
+
+
+def test_the_trace_of_a_request_is_that_of_its_span_if_it_has_one():
+    headers = [(b"traceparent", VALID.encode())]
+    assert trace_id_of({"headers": headers, KEY: "1" * 32}) == "1" * 32

@@ -20,7 +20,7 @@ SHOWN = {
      "/explorer/points.json", "/nowhere", "/manifold.png?n=0", "/v2", "/v1/models/nothing"],
 )  # fmt: skip
 async def test_what_a_browser_shows_is_neither_guessed_at_nor_framed(client, path):
-    for _ in range(2):  # the second manifold takes the short cut
+    for _ in range(2):  # the second manifold is kept
         response = await client.get(path)
         assert {name: response.headers.get_list(name) for name in SHOWN} == {n: [v] for n, v in SHOWN.items()}
         (policy,) = response.headers.get_list("content-security-policy")

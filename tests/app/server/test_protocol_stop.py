@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import time
 
 import pytest
@@ -11,8 +12,9 @@ from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from app.server.corking import CorkedProtocol
-from app.server.lingering import LINGER_S
+from app.server.connections import Bounds, Connections
+from app.server.protocol import STOP_LINGER_S, LimitedHttpProtocol
+from app.settings import Settings
 from tests.reliability.overload import exchange
 
 REQUEST = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"
@@ -25,7 +27,8 @@ async def answer(request):
 @pytest.fixture
 async def server():
     app = Starlette(routes=[Route("/", answer)])
-    made = uvicorn.Server(uvicorn.Config(app, port=0, http=CorkedProtocol, log_level="error", lifespan="off"))
+    http = functools.partial(LimitedHttpProtocol, Connections(Bounds.of(Settings())))
+    made = uvicorn.Server(uvicorn.Config(app, port=0, http=http, log_level="error", lifespan="off"))
     serving = asyncio.create_task(made._serve())
     while not made.started:
         await asyncio.sleep(0.001)
@@ -51,7 +54,7 @@ async def test_what_has_arrived_but_was_not_read_is_answered(server):
     reader, writer = await connected(server)
     writer.write(REQUEST)  # in the server's socket from here on
     stop(server)
-    time.sleep(2 * LINGER_S)  # the loop is busy, and all its timers are late
+    time.sleep(2 * STOP_LINGER_S)  # the loop is busy, and all its timers are late
     assert (await reader.read()).endswith(b"here")
     writer.close()
 
@@ -67,5 +70,5 @@ async def test_a_caller_that_hangs_up_meanwhile_is_no_fault(server):
     _, writer = await connected(server)
     stop(server)
     writer.close()
-    await asyncio.sleep(2 * LINGER_S)
+    await asyncio.sleep(2 * STOP_LINGER_S)
     assert not server.server_state.connections

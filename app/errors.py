@@ -65,27 +65,30 @@ class DigitVaeError(Exception):
         self.detail = detail
         self.headers = {**self.fixed_headers, **(headers or {})}
 
+    def __init_subclass__(cls) -> None:
+        """Make a title of the code, unless the class has one of its own."""
+        super().__init_subclass__()
+        if "title" not in vars(cls):
+            cls.title = cls.code.replace("-", " ").capitalize()
+
 
 class RequestError(DigitVaeError):
     """The request cannot be answered as it stands; the caller can mend it."""
 
     status = 400
     code = "bad-request"
-    title = "Bad request"
 
 
 class EmptyBody(RequestError):
     """A body was needed and none came."""
 
     code = "empty-body"
-    title = "Empty body"
 
 
 class MalformedBody(RequestError):
     """The body is not what its content type says."""
 
     code = "malformed-body"
-    title = "Malformed body"
 
 
 class Unauthorized(RequestError):
@@ -93,14 +96,12 @@ class Unauthorized(RequestError):
 
     status = 401
     code = "unauthorized"
-    title = "Unauthorized"
 
 
 class MalformedRequest(RequestError):
     """The bytes are no request in HTTP."""
 
     code = "malformed-request"
-    title = "Malformed request"
 
 
 class NotFound(RequestError):
@@ -108,7 +109,6 @@ class NotFound(RequestError):
 
     status = 404
     code = "not-found"
-    title = "Not found"
 
 
 class MethodNotAllowed(RequestError):
@@ -116,7 +116,6 @@ class MethodNotAllowed(RequestError):
 
     status = 405
     code = "method-not-allowed"
-    title = "Method not allowed"
 
 
 class NotAcceptable(RequestError):
@@ -124,7 +123,6 @@ class NotAcceptable(RequestError):
 
     status = 406
     code = "not-acceptable"
-    title = "Not acceptable"
 
 
 class TooSlow(RequestError):
@@ -132,24 +130,20 @@ class TooSlow(RequestError):
 
     status = 408
     code = "too-slow"
-    title = "Too slow"
-    fixed_headers: ClassVar[Mapping[str, str]] = {
-        "connection": "close"
-    }  # the rest of the body would be taken for a request
+    # The rest of the body would be taken for a request.
+    fixed_headers: ClassVar[Mapping[str, str]] = {"connection": "close"}
 
 
 class HeaderTimeout(TooSlow):
     """A request began, and its head did not end in time."""
 
     code = "header-timeout"
-    title = "Header timeout"
 
 
 class BodyTimeout(TooSlow):
     """The head is there, and the body did not come in time."""
 
     code = "body-timeout"
-    title = "Body timeout"
 
 
 class BodyTooLarge(RequestError):
@@ -157,7 +151,6 @@ class BodyTooLarge(RequestError):
 
     status = 413
     code = "body-too-large"
-    title = "Body too large"
 
 
 class JsonTooLarge(BodyTooLarge):
@@ -172,7 +165,6 @@ class ImageTooLarge(RequestError):
 
     status = 413
     code = "image-too-large"
-    title = "Image too large"
 
 
 class UnsupportedMediaType(RequestError):
@@ -180,7 +172,6 @@ class UnsupportedMediaType(RequestError):
 
     status = 415
     code = "unsupported-media-type"
-    title = "Unsupported media type"
 
 
 class InvalidImage(RequestError):
@@ -188,7 +179,6 @@ class InvalidImage(RequestError):
 
     status = 422
     code = "invalid-image"
-    title = "Invalid image"
 
 
 class InvalidLatent(RequestError):
@@ -204,7 +194,6 @@ class InvalidParameter(RequestError):
 
     status = 422
     code = "invalid-parameter"
-    title = "Invalid parameter"
 
 
 class RateLimited(RequestError):
@@ -212,7 +201,6 @@ class RateLimited(RequestError):
 
     status = 429
     code = "rate-limited"
-    title = "Rate limited"
 
 
 class AnswerTooLarge(RequestError):
@@ -220,7 +208,6 @@ class AnswerTooLarge(RequestError):
 
     status = 422
     code = "answer-too-large"
-    title = "Answer too large"
 
 
 class HeadersTooLarge(RequestError):
@@ -228,7 +215,6 @@ class HeadersTooLarge(RequestError):
 
     status = 431
     code = "headers-too-large"
-    title = "Headers too large"
 
 
 class CallerLeft(RequestError):
@@ -236,7 +222,6 @@ class CallerLeft(RequestError):
 
     status = 499
     code = "caller-left"
-    title = "Caller left"
 
 
 class Unavailable(DigitVaeError):
@@ -244,7 +229,6 @@ class Unavailable(DigitVaeError):
 
     status = 503
     code = "unavailable"
-    title = "Unavailable"
     fixed_headers: ClassVar[Mapping[str, str]] = {"retry-after": "1"}
 
 
@@ -252,35 +236,30 @@ class Overloaded(Unavailable):
     """The queue for the model is full."""
 
     code = "overloaded"
-    title = "Overloaded"
 
 
 class TooManyConnections(Unavailable):
     """As many connections are open as may be."""
 
     code = "too-many-connections"
-    title = "Too many connections"
 
 
 class DeadlineExceeded(Unavailable):
     """The request was not answered within its time."""
 
     code = "deadline-exceeded"
-    title = "Deadline exceeded"
 
 
 class ModelFailing(Unavailable):
     """The model fails on every call, or a call does not return; another instance, or a new process, may answer."""
 
     code = "model-failing"
-    title = "Model failing"
 
 
 class ShuttingDown(Unavailable):
     """The service is stopping."""
 
     code = "shutting-down"
-    title = "Shutting down"
 
 
 class StoreError(DigitVaeError):
@@ -294,21 +273,18 @@ class NoSuchVersion(StoreError):
     """The store holds no such version, or none at all."""
 
     code = "no-such-version"
-    title = "No such version"
 
 
 class CorruptVersion(StoreError):
     """A file of a version is missing, a link, or differs from its manifest."""
 
     code = "corrupt-version"
-    title = "Corrupt version"
 
 
 class EngineError(DigitVaeError):
     """The model failed, or returned something else than was asked for."""
 
     code = "engine-error"
-    title = "Engine error"
 
 
 class MissingTensorFlow(DigitVaeError):

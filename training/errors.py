@@ -16,32 +16,27 @@ class TrainingError(DigitVaeError):
     """Training or publishing cannot continue."""
 
     code = "training-error"
-    title = "Training error"
 
 
 class DataError(TrainingError):
     """A data set is missing, unreachable or invalid."""
 
     code = "data-error"
-    title = "Data error"
 
 
 class Diverged(TrainingError):
     """The loss is no longer a number."""
 
     code = "diverged"
-    title = "Diverged"
 
 
 class StateError(TrainingError):
     """The state of an interrupted run cannot be saved or read."""
 
     code = "state-error"
-    title = "State error"
 
 
 class PublishError(TrainingError):
     """The store cannot be written, or an exported model differs from the trained one."""
 
     code = "publish-error"
-    title = "Publish error"

@@ -44,6 +44,7 @@ class JoiningCycle(RequestResponseCycle):
             message["type"] == "http.response.body"
             and not message.get("more_body")
             and self.keep_alive
+            and not self.access_log
             and not self.disconnected
             and not self.flow.write_paused
             and self.scope["method"] != "HEAD"

@@ -22,7 +22,7 @@ import uvicorn
 
 from app.imaging.png import encode_png
 from app.main import create_app
-from app.server.connections import Bounds, Connections
+from app.server.connections import Connections
 from app.server.protocol import LimitedHttpProtocol
 from app.settings import Settings
 from tests.support.paths import ROOT
@@ -60,7 +60,7 @@ class Walk:
 def main() -> None:
     walk = Walk()
     settings = Settings(model_store=ROOT / "model_store", reload_interval_s=0)
-    http_class: Any = functools.partial(LimitedHttpProtocol, Connections(Bounds.of(settings)))
+    http_class: Any = functools.partial(LimitedHttpProtocol, Connections(settings))
     config = uvicorn.Config(
         create_app(settings), port=0, http=http_class, ws="none", log_level="warning", access_log=False,
         proxy_headers=False, server_header=False,

@@ -50,40 +50,6 @@ class Connection(Protocol):
         """End a connection that has been in a state for too long."""
 
 
-@dataclass(frozen=True)
-class Bounds:
-    """The limits of connections; see the settings of the same names."""
-
-    connections: int
-    header_bytes: int
-    headers: int
-    body_bytes: int
-    unsent_bytes: int
-    allowed_s: dict[ConnectionState, float]
-
-    @staticmethod
-    def of(settings: Settings) -> Bounds:
-        """Return the limits that the settings give."""
-        return Bounds(
-            connections=settings.max_connections,
-            header_bytes=settings.max_header_bytes,
-            headers=settings.max_headers,
-            body_bytes=settings.max_body_bytes,
-            unsent_bytes=settings.max_unsent_bytes,
-            allowed_s={
-                ConnectionState.IDLE: settings.idle_timeout_s,
-                ConnectionState.HEAD: settings.header_timeout_s,
-                ConnectionState.BODY_TAIL: settings.body_timeout_s,
-                ConnectionState.READER: settings.send_timeout_s,
-            },
-        )
-
-    @property
-    def look_s(self) -> float:
-        """Seconds from one sweep to the next."""
-        return min(MAX_SWEEP_S, max(MIN_SWEEP_S, min(self.allowed_s.values()) / LOOKS))
-
-
 @dataclass
 class _Seen:
     wait: ConnectionState
@@ -94,8 +60,15 @@ class _Seen:
 class Connections:
     """The connections of one event loop. It is created before the loop, so that it can be passed to a new process."""
 
-    def __init__(self, bounds: Bounds) -> None:
-        self.bounds = bounds
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.allowed_s = {
+            ConnectionState.IDLE: settings.idle_timeout_s,
+            ConnectionState.HEAD: settings.header_timeout_s,
+            ConnectionState.BODY_TAIL: settings.body_timeout_s,
+            ConnectionState.READER: settings.send_timeout_s,
+        }
+        self.sweep_s = min(MAX_SWEEP_S, max(MIN_SWEEP_S, min(self.allowed_s.values()) / LOOKS))
         self.leaving = 0  # refused and no longer counted, but not closed yet
         self._seen: dict[Connection, _Seen | None] = {}
         self._idle: list[Connection] = []  # at the latest look; the longest idle last
@@ -106,11 +79,11 @@ class Connections:
 
     def admit(self, connection: Connection) -> bool:
         """Count a connection, closing an idle one for it if necessary; return False if there is no room."""
-        if len(self._seen) >= self.bounds.connections and not self._made_room():
+        if len(self._seen) >= self.settings.max_connections and not self._made_room():
             return False
         self._seen[connection] = None
         if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(self.bounds.look_s, self._sweep)
+            self._timer = asyncio.get_running_loop().call_later(self.sweep_s, self._sweep)
         return True
 
     def forget(self, connection: Connection) -> None:
@@ -142,7 +115,7 @@ class Connections:
             if seen and seen.wait is ConnectionState.IDLE
         )
         self._idle = [connection for _, connection in sorted(idle, key=lambda pair: -pair[0])]
-        self._timer = loop.call_later(self.bounds.look_s, self._sweep) if self._seen else None
+        self._timer = loop.call_later(self.sweep_s, self._sweep) if self._seen else None
 
     def _late(self, connection: Connection, now: float) -> tuple[Connection, ConnectionState] | None:
         wait, of = connection.state()
@@ -150,7 +123,7 @@ class Connections:
         if seen is None or seen.wait is not wait or seen.of is not of:
             self._seen[connection] = _Seen(wait, of, now)
             return None
-        return (connection, wait) if now - seen.since > self.bounds.allowed_s.get(wait, float("inf")) else None
+        return (connection, wait) if now - seen.since > self.allowed_s.get(wait, float("inf")) else None
 
     def _shed_slow_readers(self) -> int:
         """Abort the slowest readers until unsent bytes fit `max_unsent_bytes`; return how many were aborted."""
@@ -158,7 +131,7 @@ class Connections:
         unsent = sum(each.unsent for _, each in slow)
         dropped = 0
         for _, each in sorted(slow, key=lambda pair: pair[0]):
-            if unsent <= self.bounds.unsent_bytes:
+            if unsent <= self.settings.max_unsent_bytes:
                 break
             unsent -= each.unsent
             dropped += 1

@@ -59,7 +59,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
     def __init__(self, connections: Connections, **given: Any) -> None:
         super().__init__(**given)
         self._connections = connections
-        self._bounds = connections.bounds
+        self._settings = connections.settings
         self._admission: Admission | None = _admission_of(self.app)
         self._piece = 0  # bytes that came last
         self._ended: object = None  # the latest request of which all has come, whether it was read or not
@@ -73,7 +73,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         """Count a new connection, or refuse it."""
         super().connection_made(transport)
         if not self._connections.admit(self):
-            most = self._bounds.connections
+            most = self._settings.max_connections
             self._refuse(TooManyConnections(f"There are {most} connections already. Try again in a second."))
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -125,7 +125,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         self._parse(data)
         if self._reads_a_head(scope):
             self._framing += len(data)
-            if self._framing > self._bounds.header_bytes:
+            if self._framing > self._settings.max_header_bytes:
                 self._refuse(self._head_too_large())
         else:
             self._framing = 0
@@ -139,15 +139,19 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             return
         body = len(cycle.body) - before
         self._framing += len(data) - 2 * body  # chunks of a byte or two are a waste, yet allowed for a while
-        most = self._bounds.header_bytes + (self._bounds.body_bytes if cycle.response_complete else 0)
-        if self._framing > most or len(self.headers) > 2 * self._bounds.headers:
+        most = self._settings.max_header_bytes + (self._settings.max_body_bytes if cycle.response_complete else 0)
+        if self._framing > most or len(self.headers) > 2 * self._settings.max_headers:
             self._close_with()
 
     def on_headers_complete(self) -> None:
         """Check a request's head against the limits; admit the request, or hold it to be refused."""
         if self._will_be_parsed_again():
             return
-        many = len(self.headers) > self._bounds.headers or self._piece > self._bounds.header_bytes or self.pipeline
+        many = (
+            len(self.headers) > self._settings.max_headers
+            or self._piece > self._settings.max_header_bytes
+            or self.pipeline
+        )
         if many or self.parser.get_method() == CONNECT:
             self._check_head()
         if self._admission is not None and not self._admission.has_room() and self._may_be_refused():
@@ -211,7 +215,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
 
     def _check_head(self) -> None:
         size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
-        if len(self.headers) > self._bounds.headers or size > self._bounds.header_bytes:
+        if len(self.headers) > self._settings.max_headers or size > self._settings.max_header_bytes:
             self._refusal = self._head_too_large()
         elif len(self.pipeline) >= MAX_PIPELINED:
             self._refusal = MalformedRequest(f"More than {MAX_PIPELINED} requests wait on this connection.")
@@ -222,8 +226,8 @@ class LimitedHttpProtocol(HttpToolsProtocol):
 
     def _head_too_large(self) -> HeadersTooLarge:
         return HeadersTooLarge(
-            f"The request's line and header fields are more than the {self._bounds.header_bytes:,} bytes, or the "
-            f"{self._bounds.headers} fields, that are read."
+            f"The request's line and header fields are more than the {self._settings.max_header_bytes:,} bytes, or the "
+            f"{self._settings.max_headers} fields, that are read."
         )
 
     def send_400_response(self, msg: str) -> None:
@@ -277,7 +281,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
             self.transport.abort()
         elif wait is ConnectionState.HEAD and self.scope is not None:
-            allowed = self._bounds.allowed_s[wait]
+            allowed = self._connections.allowed_s[wait]
             self._refuse(HeaderTimeout(f"The request's head did not come in {allowed:g} s."))
         else:
             self.transport.close()

@@ -12,7 +12,6 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from types import FrameType
 from typing import NoReturn
 
@@ -21,7 +20,7 @@ from uvicorn.config import LOGGING_CONFIG, STARTUP_FAILURE
 from uvicorn.supervisors import multiprocess
 
 from app.server.announcement import AnnouncingServer
-from app.server.connections import Bounds, Connections
+from app.server.connections import Connections
 from app.server.exit import exit_process
 from app.server.machine import default_batch_threads, default_workers
 from app.server.protocol import LimitedHttpProtocol
@@ -123,8 +122,7 @@ def _connections(settings: Settings) -> Connections:
     allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
     if soft != resource.RLIM_INFINITY and soft < allowed:
         resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
-    bounds = Bounds.of(settings)
-    return Connections(replace(bounds, connections=max(1, allowed - OTHER_FILES)))
+    return Connections(settings.model_copy(update={"max_connections": max(1, allowed - OTHER_FILES)}))
 
 
 def _exit(signum: int, frame: FrameType | None) -> NoReturn:

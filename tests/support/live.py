@@ -14,7 +14,7 @@ from typing import Any
 import uvicorn
 
 from app.main import create_app
-from app.server.connections import Bounds, Connections
+from app.server.connections import Connections
 from app.server.protocol import LimitedHttpProtocol
 from app.settings import Settings
 from tests.support.fakes import FakeEngine
@@ -110,7 +110,7 @@ class Live:
 async def bounded(settings: Settings, **changes: Any) -> AsyncIterator[Live]:
     """The whole application with some settings changed."""
     chosen = settings.model_copy(update=changes)
-    live = Live(0, Connections(Bounds.of(chosen)))
+    live = Live(0, Connections(chosen))
     app = create_app(chosen, lambda stored, settings: FakeEngine())
     async with serving(app, functools.partial(LimitedHttpProtocol, live.connections)) as live.port:
         try:

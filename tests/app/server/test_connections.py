@@ -4,7 +4,7 @@ import asyncio
 import errno
 import json
 
-from app.server.connections import Bounds, Connections, ConnectionState
+from app.server.connections import Connections, ConnectionState
 from tests.support.live import bounded
 
 HEAD = b"GET /livez HTTP/1.1\r\nhost: service\r\n"
@@ -24,13 +24,12 @@ async def test_slow_callers_share_a_bound_on_what_is_unsent(settings):
             self.dropped = True
             connections.forget(self)
 
-    bounds = Bounds.of(settings.model_copy(update={"max_unsent_bytes": 100, "header_timeout_s": 0.2}))
-    connections = Connections(bounds)
+    connections = Connections(settings.model_copy(update={"max_unsent_bytes": 100, "header_timeout_s": 0.2}))
     readers = []
     for unsent in (60, 30, 50):
         readers.append(Reader(unsent))
         assert connections.admit(readers[-1])
-        await asyncio.sleep(2.5 * bounds.look_s)
+        await asyncio.sleep(2.5 * connections.sweep_s)
     assert [reader.dropped for reader in readers] == [True, False, False]
 
 
@@ -46,11 +45,11 @@ async def test_a_caller_that_has_gone_does_not_end_the_sweep_over_the_others(set
         def time_out(self, wait):
             raise OSError(errno.ENOTCONN, "Transport endpoint is not connected")
 
-    connections = Connections(Bounds.of(settings.model_copy(update={"header_timeout_s": 0.1})))
+    connections = Connections(settings.model_copy(update={"header_timeout_s": 0.1}))
     gone = [Gone(), Gone()]
     assert all(connections.admit(each) for each in gone)
     while min(each.looks for each in gone) < 20:  # it would be expired at each look from about the sixth on
-        await asyncio.sleep(connections.bounds.look_s)
+        await asyncio.sleep(connections.sweep_s)
     for each in gone:
         connections.forget(each)
 

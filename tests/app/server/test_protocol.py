@@ -10,7 +10,7 @@ import socket
 
 import pytest
 
-from app.server.connections import Bounds, Connections
+from app.server.connections import Connections
 from app.server.protocol import MAX_PIPELINED, RESET, LimitedHttpProtocol
 from tests.support.live import BODY, GOOD, POST, Caller, bounded, serving
 
@@ -247,7 +247,7 @@ async def test_many_slow_callers_leave_good_traffic_alone(settings):
 
 
 async def test_it_can_be_handed_to_a_new_process(settings):
-    http = functools.partial(LimitedHttpProtocol, Connections(Bounds.of(settings)))
+    http = functools.partial(LimitedHttpProtocol, Connections(settings))
     again = pickle.loads(pickle.dumps(http))
     assert again.args[0].bounds == http.args[0].bounds
 

@@ -12,7 +12,7 @@ from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from app.server.connections import Bounds, Connections
+from app.server.connections import Connections
 from app.server.protocol import STOP_LINGER_S, LimitedHttpProtocol
 from app.settings import Settings
 from tests.reliability.overload import exchange
@@ -27,7 +27,7 @@ async def answer(request):
 @pytest.fixture
 async def server():
     app = Starlette(routes=[Route("/", answer)])
-    http = functools.partial(LimitedHttpProtocol, Connections(Bounds.of(Settings())))
+    http = functools.partial(LimitedHttpProtocol, Connections(Settings()))
     made = uvicorn.Server(uvicorn.Config(app, port=0, http=http, log_level="error", lifespan="off"))
     serving = asyncio.create_task(made._serve())
     while not made.started:

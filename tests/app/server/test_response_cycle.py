@@ -16,7 +16,7 @@ from starlette.routing import Route
 from uvicorn.server import ServerState
 
 from app.main import create_app
-from app.server.connections import Bounds, Connections
+from app.server.connections import Connections
 from app.server.protocol import LimitedHttpProtocol
 from app.server.response_cycle import MAX_JOINED_BYTES
 from app.settings import Settings
@@ -57,9 +57,7 @@ async def answered(application: Any, request: bytes = GET) -> Notes:
     """What was written in answer to a request."""
     config = uvicorn.Config(application, ws="none", log_level="critical", access_log=False)
     config.load()
-    protocol = LimitedHttpProtocol(
-        Connections(Bounds.of(Settings())), config=config, server_state=ServerState(), app_state={}
-    )
+    protocol = LimitedHttpProtocol(Connections(Settings()), config=config, server_state=ServerState(), app_state={})
     notes = Notes()
     protocol.connection_made(notes)
     protocol.data_received(request)
@@ -182,7 +180,7 @@ async def test_under_a_server_every_kind_of_answer_arrives_whole():
             Route("/stream", lambda request: StreamingResponse(pieces())),
         ]
     )
-    http = functools.partial(LimitedHttpProtocol, Connections(Bounds.of(Settings())))
+    http = functools.partial(LimitedHttpProtocol, Connections(Settings()))
     server = uvicorn.Server(uvicorn.Config(app, port=0, http=http, log_level="error", ws="none"))
     serving = asyncio.create_task(server._serve())
     while not server.started:

@@ -249,7 +249,7 @@ async def test_many_slow_callers_leave_good_traffic_alone(settings):
 async def test_it_can_be_handed_to_a_new_process(settings):
     http = functools.partial(LimitedHttpProtocol, Connections(settings))
     again = pickle.loads(pickle.dumps(http))
-    assert again.args[0].bounds == http.args[0].bounds
+    assert again.args[0].settings == http.args[0].settings
 
     async def app(scope, receive, send):
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})

@@ -140,6 +140,7 @@ def test_memory_processes_and_the_time_to_stop_are_limited(service: Project):
     assert limits == {"memory": found["HostConfig"]["Memory"], "pids": found["HostConfig"]["PidsLimit"]}
 
 
+@pytest.mark.long
 def test_a_version_trained_into_the_volume_is_served_after_a_restart(service: Project):
     before = httpx.get(f"{service.url}/model").json()["version"]
     small = ("--data", "mnist-5k", "--epochs", "1", "--limit", "1000")

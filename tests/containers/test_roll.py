@@ -183,6 +183,7 @@ def wait_until(happened: Callable[[], bool]) -> None:
         time.sleep(0.2)
 
 
+@pytest.mark.long
 def test_only_one_roll_goes_on_at_a_time(service: Project, release: Callable[[str], str]):
     release(NEVER_READY)
     with rolling(service) as first:

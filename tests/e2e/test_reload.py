@@ -189,6 +189,7 @@ def test_a_faulty_version_is_not_loaded_or_does_not_pass_the_probe(name, tmp_pat
     assert not list(Path("/tmp").glob("digit-vae-was-here*"))
 
 
+@pytest.mark.long
 async def test_faulty_versions_one_after_the_other_leave_the_first_one_serving(store, caplog):
     caplog.set_level(logging.ERROR)
     opened: list[Any] = []

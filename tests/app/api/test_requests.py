@@ -7,13 +7,12 @@ import zlib
 
 import numpy as np
 import pytest
-from fastapi import Request
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from app.api.formats import npy
-from app.api.requests import content_type, disconnect_check, query, read_decoded_body
+from app.api.requests import Request, content_type, disconnect_check, query, read_decoded_body
 from app.api.schemas import SheetQuery
 from app.errors import BodyTooLarge, EmptyBody, InvalidParameter, MalformedBody, UnsupportedMediaType
 
@@ -58,7 +57,10 @@ def asked(body: bytes = b"", address: str = "", **headers: str) -> Request:
     async def receive():
         return {"type": "http.request", "body": body, "more_body": False}
 
-    return Request({"type": "http", "headers": fields, "query_string": address.encode()}, receive)
+    async def send(message):
+        raise AssertionError(message)
+
+    return Request({"type": "http", "headers": fields, "query_string": address.encode()}, receive, send)
 
 
 @pytest.mark.parametrize(

@@ -69,7 +69,8 @@ def kill_somewhere(started: Forked, moment: float) -> None:
     assert process.returncode == -signal.SIGKILL
 
 
-@pytest.mark.parametrize("kills", [1, pytest.param(5, marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("kills", [1, 5])
 def test_a_run_killed_at_random_steps_ends_as_the_unbroken_one(few, tmp_path, kills):
     unbroken, broken, moments = tmp_path / "unbroken", tmp_path / "broken", random.Random()
     finish(start(few, unbroken, *LONG))

@@ -97,6 +97,7 @@ class _Body:
         if self._ended:
             self._awaited.pop(self.task, None)
         if self._read > self._max_bytes:
+            self._awaited.pop(self.task, None)  # what is left has LINGER_S
             self._refuse()
         return message
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.api.problems import error_response
+from app.errors import DigitVaeError
 from app.telemetry.response_recorder import response_of
 
 
@@ -15,10 +16,11 @@ class ErrorResponses:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request. An error after a response has begun is raised again: the server then hangs up."""
+        """Answer one request. In the middle of a response an error ends it, and a fault is raised again."""
         try:
             await self._app(scope, receive, send)
         except Exception as error:
-            if response_of(scope).status is not None:
+            if response_of(scope).status is None:
+                await error_response(scope, error)(scope, receive, send)
+            elif not isinstance(error, DigitVaeError):
                 raise
-            await error_response(scope, error)(scope, receive, send)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from app.middleware.body_limit import BodyLimit
+from app.middleware.body_limit import WHOLE_BODY, BodyLimit
 from tests.app.api.test_problems import PNG, check_problem
 from tests.app.middleware.test_admission import application
 
@@ -102,3 +102,36 @@ async def test_a_body_is_bounded_by_what_is_declared_and_by_what_comes_and_read_
     assert content == b"12345" if status == 200 else json.loads(content)["code"] == "body-too-large"
     assert not sent[-1].get("more_body", False)
     assert left == []  # a refused body is read away behind the refusal
+
+
+async def test_a_refused_body_that_comes_slowly_is_read_away_for_longer_than_it_might_have_come():
+    messages = [(0, b"12345678", True), (0.15, b"9", False)]
+
+    async def receive():
+        seconds, body, more = messages.pop(0)
+        await asyncio.sleep(seconds)
+        return {"type": "http.request", "body": body, "more_body": more}
+
+    sent: list[Any] = []
+
+    async def send(message):
+        sent.append(message)
+
+    await BodyLimit(whole, 5, 0.05)({"type": "http", "method": "POST", "path": "/", "headers": []}, receive, send)
+    assert (sent[0]["status"], messages) == (413, [])
+    assert not sent[-1].get("more_body", False)
+
+
+@pytest.mark.parametrize(("length", "limited"), [(5, False), (6, True)])
+async def test_a_body_that_is_there_already_is_handed_on_as_it_is_unless_it_is_too_large(length, limited):
+    handed: list[Any] = []
+
+    async def app(scope, receive, send):
+        handed.append(receive)
+
+    async def receive():
+        return {"type": "http.request"}
+
+    scope = {"type": "http", "method": "POST", "path": "/", "headers": [], WHOLE_BODY: length}
+    await BodyLimit(app, 5, 1)(scope, receive, None)
+    assert (handed[0] is not receive) == limited

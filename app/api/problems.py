@@ -12,7 +12,7 @@ from http import HTTPStatus
 from fastapi import Response
 from starlette.types import Scope
 
-from app.api.responses import SHOWN_HEADERS
+from app.api.security_headers import SHOWN_HEADERS
 from app.errors import (
     BodyTooLarge,
     CallerLeft,

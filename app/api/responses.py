@@ -16,19 +16,10 @@ from app.api.requests import JSON, Request
 from app.errors import NotAcceptable
 from app.imaging.png import encode_png
 from app.imaging.types import ByteArray
+from app.telemetry.response_recorder import MODEL_VERSION
 
 PNG = "image/png"
 FEW_ROWS = 8  # whose few numbers pydantic writes faster than orjson
-MODEL_VERSION = b"x-model-version"
-
-RawHeaders = tuple[tuple[bytes, bytes], ...]
-
-SHOWN_HEADERS: RawHeaders = (
-    (b"x-content-type-options", b"nosniff"),  # what is no script or page is not taken for one
-    (b"content-security-policy", b"frame-ancestors 'none'"),  # no other page shows it in a frame, to be clicked unseen
-    (b"cross-origin-resource-policy", b"same-origin"),  # no other page loads it into its own process
-    (b"referrer-policy", b"no-referrer"),  # no other host learns the address
-)
 
 
 class VersionedResponse(Response):

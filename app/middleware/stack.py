@@ -9,8 +9,8 @@ from opentelemetry.trace import Tracer
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.api.responses import SHOWN_HEADERS
 from app.api.route import Route, Router
+from app.api.security_headers import SENT_HEADERS, SHOWN_HEADERS
 from app.errors import NotFound
 from app.middleware.admission import Admission, AdmissionLimit
 from app.middleware.auth import ApiKeyAuth
@@ -25,9 +25,6 @@ from app.telemetry.metrics import CountRequests, Metrics
 from app.telemetry.request_id import AddRequestId
 from app.telemetry.response_recorder import ResponseRecorder
 from app.telemetry.tracing import Traced
-
-# A browser displays the response to a POST at most to the form that sent it, and each field costs a microsecond.
-SENT_HEADERS = SHOWN_HEADERS[:1]
 
 log = logging.getLogger(__name__)
 

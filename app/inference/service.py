@@ -40,7 +40,7 @@ T = TypeVar("T")
 NewBatcher = Callable[[int, int, int, BatchObserver | None, Failed], Batcher]
 
 QUICK_NUMBERS = 2**16  # are written as JSON in a millisecond
-NUMBER_BYTES = 15  # of a float32 in JSON with all its digits
+NUMBER_BYTES = 16  # of a float32 in JSON with all its digits, and a comma
 
 
 class Service:

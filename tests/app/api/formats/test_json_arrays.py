@@ -4,11 +4,12 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from app.api.formats.json_arrays import dumps
+from app.inference.service import NUMBER_BYTES
 
 FINITE = st.floats(width=32, allow_nan=False, allow_infinity=False)
 FLOATS = arrays(np.float32, array_shapes(max_dims=3), elements=FINITE)
@@ -18,6 +19,12 @@ FLOATS = arrays(np.float32, array_shapes(max_dims=3), elements=FINITE)
 def test_a_number_reads_back_as_the_same_float32(array):
     again = np.asarray(json.loads(dumps({"z": array}))["z"], np.float32)
     assert (again.shape, again.tobytes()) == (array.shape, array.tobytes())
+
+
+@given(FINITE)
+@example(np.float32(-1.23456789e-10).item())
+def test_a_number_and_its_comma_take_no_more_bytes_than_the_service_counts_on(number):
+    assert len(dumps(np.float32([number]))) - len("[]") < NUMBER_BYTES
 
 
 @pytest.mark.parametrize("n", [1, 3, 64])

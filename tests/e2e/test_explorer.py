@@ -427,18 +427,23 @@ def test_a_lost_service_is_said_and_waited_for(page, served):
     page.complaints[:] = [each for each in page.complaints if "ERR_FAILED" not in each]
 
 
-@pytest.mark.parametrize("status", [502, 503, 504])
-def test_a_busy_service_is_said_and_asked_again(page, status):
-    refusals: list[Any] = []
+def answering_once(status: int) -> Callable[[Any], None]:
+    """A handler of requests that answers the first with this status, and lets the others through."""
+    answered: list[Any] = []
 
-    def refuse_once(route):
-        if refusals:
+    def handle(route):
+        if answered:
             route.continue_()
         else:
-            refusals.append(route)
-            route.fulfill(status=status, content_type="application/problem+json", body='{"detail": "Full."}')
+            answered.append(route)
+            route.fulfill(status=status, content_type="application/problem+json", body='{"detail": "Not now."}')
 
-    page.route("**/generate", refuse_once)
+    return handle
+
+
+@pytest.mark.parametrize("status", [502, 503, 504])
+def test_a_busy_service_is_said_and_asked_again(page, status):
+    page.route("**/generate", answering_once(status))
     page.get_by_role("slider", name="z₁").fill("-3")
     page.wait_for_selector("#notice:visible")
     assert "busy" in page.locator("#notice").inner_text()
@@ -448,16 +453,8 @@ def test_a_busy_service_is_said_and_asked_again(page, status):
 
 
 def test_a_page_that_opens_while_the_service_is_late_begins_again(browser, served):
-    late: list[Any] = []
-
-    def answer_late_once(route):
-        if late:
-            route.continue_()
-        else:
-            late.append(route)
-            route.fulfill(status=504, content_type="application/problem+json", body='{"detail": "Too late."}')
-
-    with opened(browser, served[0], prepare=lambda page: page.route("**/model", answer_late_once)) as page:
+    late = answering_once(504)
+    with opened(browser, served[0], prepare=lambda page: page.route("**/model", late)) as page:
         assert where(page) == [0, 0]
         page.complaints[:] = [each for each in page.complaints if "504" not in each]
 

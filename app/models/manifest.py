@@ -10,14 +10,18 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 
 class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 class StoredFile(_Record):
     """One file of the pair of SavedModels."""
 
-    path: str = Field(description="Relative to the store, with forward slashes.")
-    size: int = Field(ge=0, description="Bytes.")
+    path: str
+    """Relative to the store, with forward slashes."""
+
+    size: int = Field(ge=0)
+    """Bytes."""
+
     sha256: str = Field(pattern="^[0-9a-f]{64}$")
 
     @field_validator("path")
@@ -42,8 +46,12 @@ class DataRecord(_Record):
     """The data a version was trained on."""
 
     name: str
-    arrays: dict[str, str] = Field(description="SHA-256 of each array's bytes in C order.")
-    sha256: str = Field(pattern="^[0-9a-f]{64}$", description="Of the digests of `arrays`, in order, as one text.")
+    arrays: dict[str, str]
+    """SHA-256 of each array's bytes in C order."""
+
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    """Of the digests of `arrays`, in order, as one text."""
+
     train_images: int = Field(ge=1)
     test_images: int = Field(ge=1)
 
@@ -52,13 +60,23 @@ class Manifest(_Record):
     """One published version. A version exists if and only if its manifest does."""
 
     version: int = Field(ge=1)
-    created: datetime = Field(description="UTC.")
+    created: datetime
+    """UTC."""
+
     latent_dim: int = Field(ge=1)
-    image_shape: tuple[int, int] = Field(description="Height and width in pixels.")
+    image_shape: tuple[int, int]
+    """Height and width in pixels."""
+
     pixels: PixelContract = PixelContract()
-    training: dict[str, Any] = Field(description="The training configuration, whole.")
+    training: dict[str, Any]
+    """The training configuration, whole."""
+
     data: DataRecord
     seed: int
-    packages: dict[str, str] = Field(description="Versions of what it was trained with.")
-    measures: dict[str, float] = Field(description="Nats per image on the test set, unless the name says else.")
+    packages: dict[str, str]
+    """Versions of what it was trained with."""
+
+    measures: dict[str, float]
+    """Nats per image on the test set, unless the name says else."""
+
     files: list[StoredFile] = Field(min_length=2)

@@ -12,13 +12,13 @@ import math
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field, ValidationError
 
 from app.api import json_limits
 from app.api.formats.json_arrays import dumps
 from app.api.protocols import tensors
 from app.api.protocols.tensors import BYTES, NUMBERS, Array, Shape
-from app.api.schemas import rejection
+from app.api.schemas import Described, rejection
 from app.errors import InvalidParameter, MalformedBody
 from app.imaging.decode import from_base64
 from app.imaging.types import FloatArray
@@ -30,7 +30,7 @@ Size = Annotated[int, Field(ge=0, lt=2**100)]  # far beyond memory; the product 
 NOT_OFFERED = ("classification", "shared_memory_region")
 
 
-class _Message(BaseModel):
+class _Message(Described):
     # Members that are not known are left alone: the protocol lets extensions add some.
     model_config = ConfigDict(strict=True, extra="ignore")
 
@@ -38,17 +38,23 @@ class _Message(BaseModel):
 class InputParameters(_Message):
     """Parameters of an input: the binary tensor data extension."""
 
-    binary_data_size: Size | None = Field(None, description="Bytes of this tensor behind the JSON, in place of data.")
+    binary_data_size: Size | None = None
+    """Bytes of this tensor behind the JSON, in place of data."""
 
 
 class InferInput(_Message):
     """An input tensor of a request."""
 
     name: str
-    datatype: str = Field(description="For image FP16, FP32, FP64 (0 to 1), UINT8 (0 to 255) or BYTES (files).")
-    shape: list[Size] = Field(min_length=1, max_length=8, description="[n, 28, 28] for image ([n] if BYTES).")
+    datatype: str
+    """For image FP16, FP32, FP64 (0 to 1), UINT8 (0 to 255) or BYTES (files)."""
+
+    shape: list[Size] = Field(min_length=1, max_length=8)
+    """[n, 28, 28] for image ([n] if BYTES)."""
+
     parameters: InputParameters = InputParameters()
-    data: list[Any] | None = Field(None, description="Row by row, nested or flat; for BYTES files in base64.")
+    data: list[Any] | None = None
+    """Row by row, nested or flat; for BYTES files in base64."""
 
     @property
     def label(self) -> str:
@@ -61,7 +67,8 @@ class OutputParameters(_Message):
 
     model_config = ConfigDict(strict=True, extra="allow")
 
-    binary_data: bool | None = Field(None, description="Send this output behind the JSON.")
+    binary_data: bool | None = None
+    """Send this output behind the JSON."""
 
 
 class InferOutput(_Message):
@@ -74,16 +81,20 @@ class InferOutput(_Message):
 class RequestParameters(_Message):
     """Parameters of a request: the binary tensor data extension."""
 
-    binary_data_output: bool = Field(False, description="Send all outputs behind the JSON, unless one says else.")
+    binary_data_output: bool = False
+    """Send all outputs behind the JSON, unless one says else."""
 
 
 class InferRequest(_Message):
     """The JSON of POST .../infer: the whole body, or its first part."""
 
-    id: str | None = Field(None, description="Comes back with the answer.")
+    id: str | None = None
+    """Comes back with the answer."""
+
     parameters: RequestParameters = RequestParameters()
     inputs: list[InferInput] = Field(min_length=1, max_length=16)
-    outputs: list[InferOutput] = Field([], max_length=16, description="By default all.")
+    outputs: list[InferOutput] = Field([], max_length=16)
+    """By default all."""
 
     def binary(self, output: str) -> bool:
         """Return whether an output is sent as raw bytes behind the JSON."""
@@ -91,15 +102,16 @@ class InferRequest(_Message):
         return self.parameters.binary_data_output if asked is None else asked
 
 
-class TensorMetadata(BaseModel):
+class TensorMetadata(Described):
     """Name, datatype and shape of a model's input or output."""
 
     name: str
     datatype: str
-    shape: list[int] = Field(description="-1 is the number of rows.")
+    shape: list[int]
+    """-1 is the number of rows."""
 
 
-class ModelMetadata(BaseModel):
+class ModelMetadata(Described):
     """The response of GET /v2/models/NAME."""
 
     name: str
@@ -109,7 +121,7 @@ class ModelMetadata(BaseModel):
     outputs: list[TensorMetadata]
 
 
-class ServerMetadata(BaseModel):
+class ServerMetadata(Described):
     """The response of GET /v2."""
 
     name: str
@@ -117,13 +129,13 @@ class ServerMetadata(BaseModel):
     extensions: list[str]
 
 
-class Live(BaseModel):
+class Live(Described):
     """The response of GET /v2/health/live."""
 
     live: bool
 
 
-class Ready(BaseModel):
+class Ready(Described):
     """The response of GET /v2/health/ready."""
 
     ready: bool
@@ -135,7 +147,7 @@ class ModelReady(Ready):
     name: str
 
 
-class IndexEntry(BaseModel):
+class IndexEntry(Described):
     """A model in the response of POST /v2/repository/index."""
 
     name: str
@@ -144,17 +156,20 @@ class IndexEntry(BaseModel):
     reason: str = ""
 
 
-class OutputTensor(BaseModel):
+class OutputTensor(Described):
     """An output tensor of a response."""
 
     name: str
     datatype: str
     shape: list[int]
-    data: list[float] | None = Field(None, description="Row by row and flat; absent if it is behind the JSON.")
-    parameters: dict[str, int] | None = Field(None, description="binary_data_size, if it is behind the JSON.")
+    data: list[float] | None = None
+    """Row by row and flat; absent if it is behind the JSON."""
+
+    parameters: dict[str, int] | None = None
+    """binary_data_size, if it is behind the JSON."""
 
 
-class InferResponse(BaseModel):
+class InferResponse(Described):
     """The JSON of a response."""
 
     model_name: str

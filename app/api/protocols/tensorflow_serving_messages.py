@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import ConfigDict, Field, ValidationError, model_validator
 
 from app.api import json_limits
 from app.api.formats.json_arrays import dumps
 from app.api.protocols import tensors
 from app.api.protocols.tensors import Array, Shape
-from app.api.schemas import rejection
+from app.api.schemas import Described, rejection
 from app.errors import InvalidParameter, MalformedBody
 from app.imaging.decode import from_base64
 from app.imaging.types import FloatArray
@@ -24,18 +24,17 @@ from app.imaging.types import FloatArray
 SIGNATURE = "serving_default"
 
 
-class PredictRequest(BaseModel):
+class PredictRequest(Described):
     """The JSON of POST ...:predict: exactly one of `instances` (row format) and `inputs` (columnar format)."""
 
     model_config = ConfigDict(strict=True, extra="forbid")
 
     signature_name: str = Field(SIGNATURE, description=f"{SIGNATURE}, the only one.")
-    instances: list[Any] | None = Field(
-        None, description='A list of rows; each is the input itself, {"its name": input}, or {"b64": a picture file}.'
-    )
-    inputs: list[Any] | dict[str, Any] | None = Field(
-        None, description='All rows in one tensor, or {"its name": that tensor}.'
-    )
+    instances: list[Any] | None = None
+    """A list of rows; each is the input itself, {"its name": input}, or {"b64": a picture file}."""
+
+    inputs: list[Any] | dict[str, Any] | None = None
+    """All rows in one tensor, or {"its name": that tensor}."""
 
     @model_validator(mode="after")
     def _one_format(self) -> Self:
@@ -46,21 +45,24 @@ class PredictRequest(BaseModel):
         return self
 
 
-class PredictResponse(BaseModel):
+class PredictResponse(Described):
     """The response: `predictions` for `instances`, `outputs` for `inputs`. The name of a single output is left out."""
 
-    predictions: list[Any] | None = Field(None, description="A row each: numbers, or an object with each output.")
-    outputs: list[Any] | dict[str, Any] | None = Field(None, description="The one output, or an object of them.")
+    predictions: list[Any] | None = None
+    """A row each: numbers, or an object with each output."""
+
+    outputs: list[Any] | dict[str, Any] | None = None
+    """The one output, or an object of them."""
 
 
-class VersionError(BaseModel):
+class VersionError(Described):
     """The error of a version; OK if it has none."""
 
     error_code: str = "OK"
     error_message: str = ""
 
 
-class VersionStatus(BaseModel):
+class VersionStatus(Described):
     """The state of a version."""
 
     version: str
@@ -68,13 +70,13 @@ class VersionStatus(BaseModel):
     status: VersionError = VersionError()
 
 
-class ModelStatus(BaseModel):
+class ModelStatus(Described):
     """The response of GET /v1/models/NAME."""
 
     model_version_status: list[VersionStatus]
 
 
-class ModelSpec(BaseModel):
+class ModelSpec(Described):
     """Name and version of the described model."""
 
     name: str
@@ -82,7 +84,7 @@ class ModelSpec(BaseModel):
     version: str
 
 
-class Metadata(BaseModel):
+class Metadata(Described):
     """The response of GET .../metadata: the signatures of the SavedModel."""
 
     model_spec: ModelSpec

@@ -43,6 +43,7 @@ file system path, since it may leave the process; StoreError is raised before th
 from __future__ import annotations
 
 import importlib.util
+import re
 from collections.abc import Mapping
 from typing import ClassVar
 
@@ -66,8 +67,10 @@ class DigitVaeError(Exception):
         self.headers = {**self.fixed_headers, **(headers or {})}
 
     def __init_subclass__(cls) -> None:
-        """Make a title of the code, unless the class has one of its own."""
+        """Make a code of the class's name and a title of the code, unless the class has its own."""
         super().__init_subclass__()
+        if "code" not in vars(cls):
+            cls.code = re.sub("(?<=[a-z])(?=[A-Z])", "-", cls.__name__).lower()
         if "title" not in vars(cls):
             cls.title = cls.code.replace("-", " ").capitalize()
 
@@ -82,54 +85,43 @@ class RequestError(DigitVaeError):
 class EmptyBody(RequestError):
     """A body was needed and none came."""
 
-    code = "empty-body"
-
 
 class MalformedBody(RequestError):
     """The body is not what its content type says."""
-
-    code = "malformed-body"
 
 
 class Unauthorized(RequestError):
     """The service wants a key, and none came that it knows."""
 
     status = 401
-    code = "unauthorized"
 
 
 class MalformedRequest(RequestError):
     """The bytes are no request in HTTP."""
-
-    code = "malformed-request"
 
 
 class NotFound(RequestError):
     """Nothing lives at this address."""
 
     status = 404
-    code = "not-found"
 
 
 class MethodNotAllowed(RequestError):
     """The address exists, the method does not."""
 
     status = 405
-    code = "method-not-allowed"
 
 
 class NotAcceptable(RequestError):
     """None of the representations on offer satisfies Accept (RFC 9110, 12.5.1)."""
 
     status = 406
-    code = "not-acceptable"
 
 
 class TooSlow(RequestError):
     """What was announced does not come; the connection is closed (RFC 9110, 15.5.9)."""
 
     status = 408
-    code = "too-slow"
     # The rest of the body would be taken for a request.
     fixed_headers: ClassVar[Mapping[str, str]] = {"connection": "close"}
 
@@ -137,26 +129,20 @@ class TooSlow(RequestError):
 class HeaderTimeout(TooSlow):
     """A request began, and its head did not end in time."""
 
-    code = "header-timeout"
-
 
 class BodyTimeout(TooSlow):
     """The head is there, and the body did not come in time."""
-
-    code = "body-timeout"
 
 
 class BodyTooLarge(RequestError):
     """More bytes than the service reads."""
 
     status = 413
-    code = "body-too-large"
 
 
 class JsonTooLarge(BodyTooLarge):
     """More values than are parsed while other requests wait, however few bytes they take."""
 
-    code = "json-too-large"
     title = "JSON too large"
 
 
@@ -164,28 +150,24 @@ class ImageTooLarge(RequestError):
     """More pixels than the service decodes, however few bytes they take."""
 
     status = 413
-    code = "image-too-large"
 
 
 class UnsupportedMediaType(RequestError):
     """A content type this route does not read."""
 
     status = 415
-    code = "unsupported-media-type"
 
 
 class InvalidImage(RequestError):
     """Bytes that are no picture, a damaged one, or one without a digit in it."""
 
     status = 422
-    code = "invalid-image"
 
 
 class InvalidLatent(RequestError):
     """A z of the wrong length, not finite, or too many of them."""
 
     status = 422
-    code = "invalid-latent"
     title = "Invalid latent vector"
 
 
@@ -193,98 +175,75 @@ class InvalidParameter(RequestError):
     """A field or query parameter that is missing, unknown or out of range."""
 
     status = 422
-    code = "invalid-parameter"
 
 
 class RateLimited(RequestError):
     """The caller sent more requests than one caller may; the same request may succeed later."""
 
     status = 429
-    code = "rate-limited"
 
 
 class AnswerTooLarge(RequestError):
     """What was asked for is more than the service sends at once."""
 
     status = 422
-    code = "answer-too-large"
 
 
 class HeadersTooLarge(RequestError):
     """The request's line and header fields are too long, or too many (RFC 6585, 5)."""
 
     status = 431
-    code = "headers-too-large"
 
 
 class CallerLeft(RequestError):
     """The caller hung up before the model got to its request; the status is nginx's, and seen in metrics only."""
 
     status = 499
-    code = "caller-left"
 
 
 class Unavailable(DigitVaeError):
     """The service cannot answer now; the same request may succeed later."""
 
     status = 503
-    code = "unavailable"
     fixed_headers: ClassVar[Mapping[str, str]] = {"retry-after": "1"}
 
 
 class Overloaded(Unavailable):
     """The queue for the model is full."""
 
-    code = "overloaded"
-
 
 class TooManyConnections(Unavailable):
     """As many connections are open as may be."""
-
-    code = "too-many-connections"
 
 
 class DeadlineExceeded(Unavailable):
     """The request was not answered within its time."""
 
-    code = "deadline-exceeded"
-
 
 class ModelFailing(Unavailable):
     """The model fails on every call, or a call does not return; another instance, or a new process, may answer."""
-
-    code = "model-failing"
 
 
 class ShuttingDown(Unavailable):
     """The service is stopping."""
 
-    code = "shutting-down"
-
 
 class StoreError(DigitVaeError):
     """The model store is missing, unreadable or inconsistent."""
 
-    code = "store-error"
     title = "Model store error"
 
 
 class NoSuchVersion(StoreError):
     """The store holds no such version, or none at all."""
 
-    code = "no-such-version"
-
 
 class CorruptVersion(StoreError):
     """A file of a version is missing, a link, or differs from its manifest."""
 
-    code = "corrupt-version"
-
 
 class EngineError(DigitVaeError):
     """The model failed, or returned something else than was asked for."""
-
-    code = "engine-error"
 
 
 class MissingTensorFlow(DigitVaeError):

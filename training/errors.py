@@ -15,28 +15,18 @@ from app.errors import DigitVaeError
 class TrainingError(DigitVaeError):
     """Training or publishing cannot continue."""
 
-    code = "training-error"
-
 
 class DataError(TrainingError):
     """A data set is missing, unreachable or invalid."""
-
-    code = "data-error"
 
 
 class Diverged(TrainingError):
     """The loss is no longer a number."""
 
-    code = "diverged"
-
 
 class StateError(TrainingError):
     """The state of an interrupted run cannot be saved or read."""
 
-    code = "state-error"
-
 
 class PublishError(TrainingError):
     """The store cannot be written, or an exported model differs from the trained one."""
-
-    code = "publish-error"

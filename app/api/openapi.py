@@ -32,20 +32,6 @@ EITHER: list[dict[str, list[str]]] = [{name: []} for name in SCHEMES]
 UNAUTHORIZED = "No key, or none of this service's; see WWW-Authenticate"
 RATE_LIMITED = "More requests than one caller may send; see Retry-After"
 
-NAME = {
-    "name": "name",
-    "in": "path",
-    "required": True,
-    "schema": {"type": "string", "enum": ["encoder", "generator"]},
-    "description": "The model.",
-}
-VERSION = {
-    "name": "version",
-    "in": "path",
-    "required": True,
-    "schema": {"type": "string"},
-    "description": "The version that is served.",
-}
 
 _REASONS = {
     304: "The picture has not changed",
@@ -141,6 +127,11 @@ def protocol_refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: {"model": ProtocolError, "description": _REASONS[status]} for status in (*statuses, 500, *ANY)}
 
 
+def parameter(name: str, where: str, description: str, **schema: Any) -> dict[str, Any]:
+    """Describe a parameter in the path, which is required, or in a header or the query, which is not."""
+    return {"name": name, "in": where, "required": where == "path", "description": description, "schema": schema}
+
+
 def schema(model: type[BaseModel], **examples: Any) -> dict[str, Any]:
     """Describe a JSON body of `model`, with its definitions inlined."""
     document = model.model_json_schema(ref_template="#/components/schemas/{model}")
@@ -164,17 +155,10 @@ def _inlined(node: Any, definitions: dict[str, Any]) -> Any:
 
 
 def _parameters(query: type[BaseModel]) -> list[dict[str, Any]]:
-    document = query.model_json_schema()
-    return [
-        {
-            "name": name,
-            "in": "query",
-            "required": name in document.get("required", ()),
-            "description": field.pop("description", ""),
-            "schema": field,
-        }
-        for name, field in document.get("properties", {}).items()
-    ]
+    fields = query.model_json_schema().get("properties", {})
+    return [parameter(name, "query", field.pop("description"), **field) for name, field in fields.items()]
 
 
+NAME = parameter("name", "path", "The model.", type="string", enum=["encoder", "generator"])
+VERSION = parameter("version", "path", "The version that is served.", type="string")
 IMAGE_BODIES = dict.fromkeys(IMAGE_TYPES, BINARY) | {MULTIPART: _FORM, JSON: schema(EncodeRequest)}

@@ -50,22 +50,6 @@ class BatchObserver(Protocol):
         """Count a request that was dropped before its model call: its client disconnected, or its time was up."""
 
 
-class Unobserved:
-    """An observer that does nothing."""
-
-    def queued(self, rows: int) -> None:
-        """See BatchObserver."""
-
-    def batch(self, rows: int, waits_s: Sequence[float], took_s: float) -> None:
-        """See BatchObserver."""
-
-    def rejected(self) -> None:
-        """See BatchObserver."""
-
-    def abandoned(self) -> None:
-        """See BatchObserver."""
-
-
 class _Waiting:
     __slots__ = ("answer", "call", "is_disconnected", "rows", "since")
 
@@ -107,14 +91,14 @@ class Batcher:
         self,
         max_batch: int,
         max_queue: int,
-        inline_rows: int = 0,
-        observer: BatchObserver | None = None,
-        failed: Failed = lambda error: None,
+        inline_rows: int,
+        observer: BatchObserver,
+        failed: Failed,
     ) -> None:
         self.max_batch = max_batch
         self.max_queue = max_queue
         self.inline_rows = inline_rows
-        self._observer = observer or Unobserved()
+        self._observer = observer
         self._failed = failed
         self._queue: deque[_Waiting] = deque()
         self._rows_waiting = 0

@@ -37,7 +37,7 @@ from app.models.probe import probe
 from app.settings import Settings
 
 T = TypeVar("T")
-NewBatcher = Callable[[int, int, int, BatchObserver | None, Failed], Batcher]
+NewBatcher = Callable[[int, int, int, BatchObserver, Failed], Batcher]
 
 QUICK_NUMBERS = 2**16  # are written as JSON in a millisecond
 NUMBER_BYTES = 16  # of a float32 in JSON with all its digits, and a comma
@@ -59,7 +59,7 @@ class Service:
         model: LoadedModel,
         settings: Settings,
         exit_process: Callable[[str], object],
-        observer: BatchObserver | None = None,
+        observer: BatchObserver,
         new_batcher: NewBatcher = Batcher,
     ) -> None:
         self.model = model

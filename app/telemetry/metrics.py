@@ -30,6 +30,20 @@ REQUEST_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.
 MODEL_S = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
 BATCH_ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 
+HISTOGRAMS: tuple[tuple[str, Sequence[float], str], ...] = (
+    ("queue_seconds", MODEL_S, "What a request waited for its model call."),
+    ("inference_seconds", MODEL_S, "What a model call took."),
+    ("batch_rows", BATCH_ROWS, "Rows of a model call."),
+)
+NUMBERS = (
+    ("rejected_total", "counter", "Requests refused because too much was under way."),
+    ("abandoned_total", "counter", "Requests dropped before their model call."),
+    ("reloads_total", "counter", "Changes to another version of the model while running."),
+    ("reload_failures_total", "counter", "Times that the version to serve could not be, so the one before served on."),
+    ("queue_rows", "gauge", "Rows that wait for the model."),
+    ("model_version", "gauge", "The version of the model that is served."),
+)
+
 
 class CountRequests:
     """ASGI middleware that counts each request by route, status and duration."""
@@ -65,11 +79,8 @@ class Metrics:
         self._status = {status: i for i, status in enumerate((*STATUSES, OTHER))}
         self._requests = layout.take(len(self._routes) * len(self._status))
         self._latency = [layout.histogram(REQUEST_S) for _ in self._routes]
-        self._waits, self._inference = layout.histogram(MODEL_S), layout.histogram(MODEL_S)
-        self._batches = layout.histogram(BATCH_ROWS)
-        self._rejected, self._abandoned = layout.take(), layout.take()
-        self._queue, self._version = layout.take(), layout.take()
-        self._reloads, self._reload_failures = layout.take(), layout.take()
+        self._histograms = [layout.histogram(bounds) for _, bounds, _ in HISTOGRAMS]
+        self._numbers = {name: layout.take() for name, _, _ in NUMBERS}
         self._size = layout.size
         self._values = _doubles(self._size, folder)
 
@@ -82,34 +93,35 @@ class Metrics:
 
     def queued(self, rows: int) -> None:
         """See BatchObserver."""
-        self._values[self._queue] = rows
+        self._values[self._numbers["queue_rows"]] = rows
 
     def batch(self, rows: int, waits_s: Sequence[float], took_s: float) -> None:
         """See BatchObserver."""
+        waits, durations, sizes = self._histograms
         for wait_s in waits_s:
-            self._observe(self._waits, MODEL_S, wait_s)
-        self._observe(self._inference, MODEL_S, took_s)
-        self._observe(self._batches, BATCH_ROWS, rows)
+            self._observe(waits, MODEL_S, wait_s)
+        self._observe(durations, MODEL_S, took_s)
+        self._observe(sizes, BATCH_ROWS, rows)
 
     def rejected(self) -> None:
         """See BatchObserver."""
-        self._values[self._rejected] += 1
+        self._values[self._numbers["rejected_total"]] += 1
 
     def abandoned(self) -> None:
         """See BatchObserver."""
-        self._values[self._abandoned] += 1
+        self._values[self._numbers["abandoned_total"]] += 1
 
     def serves(self, version: int) -> None:
         """Record the served version."""
-        self._values[self._version] = version
+        self._values[self._numbers["model_version"]] = version
 
     def reloaded(self) -> None:
         """See ReloadObserver."""
-        self._values[self._reloads] += 1
+        self._values[self._numbers["reloads_total"]] += 1
 
     def reload_failed(self) -> None:
         """See ReloadObserver."""
-        self._values[self._reload_failures] += 1
+        self._values[self._numbers["reload_failures_total"]] += 1
 
     def _observe(self, at: int, bounds: Sequence[float], value: float) -> None:
         values = self._values
@@ -127,36 +139,15 @@ class Metrics:
         for route, at in zip(self._routes, self._latency, strict=True):
             if sum(total[at : at + len(REQUEST_S) + 1]):
                 lines += _histogram("request_seconds", total, at, REQUEST_S, f'route="{route}",')
-        lines += _head("queue_seconds", "histogram", "What a request waited for its model call.")
-        lines += _histogram("queue_seconds", total, self._waits, MODEL_S)
-        lines += _head("inference_seconds", "histogram", "What a model call took.")
-        lines += _histogram("inference_seconds", total, self._inference, MODEL_S)
-        lines += _head("batch_rows", "histogram", "Rows of a model call.")
-        lines += _histogram("batch_rows", total, self._batches, BATCH_ROWS)
-        for name, kind, at, meaning in (
-            ("rejected_total", "counter", self._rejected, "Requests refused because too much was under way."),
-            ("abandoned_total", "counter", self._abandoned, "Requests dropped before their model call."),
-            ("reloads_total", "counter", self._reloads, "Changes to another version of the model while running."),
-            (
-                "reload_failures_total",
-                "counter",
-                self._reload_failures,
-                "Times that what the store says could not be served, so that the version before served on.",
-            ),
-            ("queue_rows", "gauge", self._queue, "Rows that wait for the model."),
-            ("model_version", "gauge", self._version, "The version of the model that is served."),
-        ):
-            lines += [*_head(name, kind, meaning), f"{PREFIX}_{name} {total[at]:g}"]
+        for at, (name, bounds, meaning) in zip(self._histograms, HISTOGRAMS, strict=True):
+            lines += [*_head(name, "histogram", meaning), *_histogram(name, total, at, bounds)]
+        for name, kind, meaning in NUMBERS:
+            lines += [*_head(name, kind, meaning), f"{PREFIX}_{name} {total[self._numbers[name]]:g}"]
         workers = self._workers()
-        for name, value, meaning in (
-            ("workers", len(workers), "Processes that answer requests."),
-            (
-                "resident_bytes",
-                sum(map(_resident_bytes, workers)),
-                "Their memory; shared pages count in each.",
-            ),
-        ):
-            lines += [*_head(name, "gauge", meaning), f"{PREFIX}_{name} {value}"]
+        resident = sum(map(_resident_bytes, workers))
+        lines += [*_head("workers", "gauge", "Processes that answer requests."), f"{PREFIX}_workers {len(workers)}"]
+        lines += _head("resident_bytes", "gauge", "Their memory; shared pages count in each.")
+        lines.append(f"{PREFIX}_resident_bytes {resident}")
         return "\n".join(lines) + "\n"
 
     def _request_lines(self, total: Sequence[float]) -> Iterator[str]:
@@ -176,16 +167,17 @@ class Metrics:
         if self._folder is None:
             return list(self._values)
         total = [0.0] * self._size
-        version = 0.0
+        queue, version = self._numbers["queue_rows"], self._numbers["model_version"]
+        newest = 0.0
         for path in self._folder.glob("*.metrics"):
             counts = array("d", path.read_bytes())
             if len(counts) != self._size:
                 continue  # a worker that is just starting
             if not _alive(int(path.stem)):
-                counts[self._queue] = counts[self._version] = 0
-            version = max(version, counts[self._version])
+                counts[queue] = counts[version] = 0
+            newest = max(newest, counts[version])
             total = [sum(pair) for pair in zip(total, counts, strict=True)]
-        total[self._version] = version
+        total[version] = newest
         return total
 
 

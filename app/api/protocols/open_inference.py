@@ -10,7 +10,7 @@ from typing import Any
 
 from fastapi import APIRouter, Response
 
-from app.api.openapi import BINARY, NAME, VERSION, operation, protocol_refusals, schema
+from app.api.openapi import BINARY, NAME, VERSION, operation, parameter, protocol_refusals, schema
 from app.api.protocols import open_inference_messages as oip
 from app.api.protocols.models import model_of, models
 from app.api.requests import JSON, Request, disconnect_check, read_decoded_body
@@ -24,14 +24,11 @@ EXTENSIONS = ["binary_tensor_data"]
 
 router = APIRouter(tags=["Open Inference Protocol v2"])
 
-_HEADER = {
-    "name": HEADER_LENGTH,
-    "in": "header",
-    "required": False,
-    "schema": {"type": "integer", "minimum": 0},
-    "description": "Bytes of JSON at the beginning of the body, if raw tensors follow them.",
-}
+_HEADER = parameter(
+    HEADER_LENGTH, "header", "Bytes of JSON in front of raw tensors; without it all is JSON.", type="integer", minimum=0
+)
 _EXAMPLE = {"inputs": [{"name": "z", "shape": [1, 2], "datatype": "FP32", "data": [0, 0]}]}
+_OF_SERVER: dict[str, Any] = {"responses": protocol_refusals(), "openapi_extra": operation()}
 _OF_MODEL: dict[str, Any] = {"responses": protocol_refusals(404), "openapi_extra": operation(more=[NAME])}
 _OF_VERSION = _OF_MODEL | {"openapi_extra": operation(more=[NAME, VERSION])}
 _INFER: dict[str, Any] = {
@@ -45,26 +42,19 @@ _BODY = {JSON: schema(oip.InferRequest, generator=_EXAMPLE), OCTETS: BINARY}
 
 
 @router.get("/v2/", include_in_schema=False)
-@router.get("/v2", summary="The server and its extensions", responses=protocol_refusals(), openapi_extra=operation())
+@router.get("/v2", summary="The server and its extensions", **_OF_SERVER)
 async def server(request: Request) -> oip.ServerMetadata:
     """Return the server's name, version and extensions."""
     return oip.ServerMetadata(name="digit-vae", version=request.app.version, extensions=EXTENSIONS)
 
 
-@router.get(
-    "/v2/health/live", summary="Whether the process runs", responses=protocol_refusals(), openapi_extra=operation()
-)
+@router.get("/v2/health/live", summary="Whether the process runs", **_OF_SERVER)
 async def live(request: Request) -> oip.Live:
     """Report that the process is alive, as /livez does."""
     return oip.Live(live=True)
 
 
-@router.get(
-    "/v2/health/ready",
-    summary="Whether requests can be answered",
-    responses=protocol_refusals(),
-    openapi_extra=operation(),
-)
+@router.get("/v2/health/ready", summary="Whether requests can be answered", **_OF_SERVER)
 async def ready(request: Request) -> oip.Ready:
     """Report whether requests can be answered, as /readyz does."""
     request.service.check_ready()
@@ -114,12 +104,7 @@ async def infer(request: Request) -> Response:
     return VersionedResponse(request, content, OCTETS, (HEADER_LENGTH.lower().encode(), b"%d" % length))
 
 
-@router.post(
-    "/v2/repository/index",
-    summary="The models that are served",
-    responses=protocol_refusals(),
-    openapi_extra=operation(),
-)
+@router.post("/v2/repository/index", summary="The models that are served", **_OF_SERVER)
 async def index(request: Request) -> list[oip.IndexEntry]:
     """List the served models, as Triton's model repository extension does. Loading and unloading are not offered."""
     return [oip.IndexEntry(name=model.name, version=str(model.version)) for model in models(request.model)]

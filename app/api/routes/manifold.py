@@ -8,7 +8,7 @@ from typing import Any
 
 from fastapi import APIRouter, Response
 
-from app.api.openapi import BINARY, answers, operation
+from app.api.openapi import BINARY, answers, operation, parameter
 from app.api.requests import Request, query
 from app.api.responses import PNG, VersionedResponse, accepted, matches
 from app.api.schemas import ManifoldQuery, NoQuery
@@ -16,13 +16,9 @@ from app.errors import NotFound
 
 router = APIRouter(tags=["pictures"])
 
-_IF_NONE_MATCH = {
-    "name": "If-None-Match",
-    "in": "header",
-    "required": False,
-    "schema": {"type": "string"},
-    "description": "An ETag of an earlier answer; if it still holds, the answer is 304 without a body.",
-}
+_IF_NONE_MATCH = parameter(
+    "If-None-Match", "header", "An ETag of an earlier answer; while it holds the answer is 304.", type="string"
+)
 _UNCHANGED: dict[int | str, dict[str, Any]] = {304: {"description": "The picture is the one the client has."}}
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from app.errors import EngineError, ModelFailing, Overloaded, ShuttingDown
 from app.inference.batcher import Batcher
+from app.telemetry.metrics import Metrics
 
 
 class Doubling:
@@ -27,9 +28,13 @@ class Doubling:
         return (rows * 2,)
 
 
+def new_batcher(failed=lambda error: None):
+    return Batcher(max_batch=4, max_queue=64, inline_rows=0, observer=Metrics(()), failed=failed)
+
+
 @pytest.fixture
 async def batcher():
-    made = Batcher(max_batch=4, max_queue=64)
+    made = new_batcher()
     yield made
     await made.close()
 
@@ -140,7 +145,7 @@ async def test_the_event_loop_turns_while_the_model_computes(batcher):
 
 
 async def test_closing_answers_what_waits_and_refuses_what_comes():
-    model, batcher = Doubling(), Batcher(max_batch=4, max_queue=64)
+    model, batcher = Doubling(), new_batcher()
     model.gate.clear()
     tasks = [asyncio.create_task(submit(batcher, model, n)) for n in range(3)]
     await asyncio.sleep(0.01)
@@ -164,7 +169,7 @@ async def test_no_request_gets_the_answer_of_another(batcher):
 
 
 async def test_a_batch_that_hangs_can_be_given_up_and_everybody_hears_of_it():
-    model, batcher = Doubling(), Batcher(max_batch=4, max_queue=64)
+    model, batcher = Doubling(), new_batcher()
     model.gate.clear()
     assert batcher.running_batch() is None
     tasks = [asyncio.create_task(submit(batcher, model, n)) for n in range(3)]
@@ -181,7 +186,7 @@ async def test_a_batch_that_hangs_can_be_given_up_and_everybody_hears_of_it():
 
 async def test_failures_are_told_and_successes_are_not():
     told: list[Exception] = []
-    batcher = Batcher(max_batch=4, max_queue=64, failed=told.append)
+    batcher = new_batcher(failed=told.append)
     results = await held_up(batcher, Doubling(), [1], [2], [-13], [3])
     assert told == [results[2]]
     await batcher.close()

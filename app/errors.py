@@ -40,8 +40,6 @@ A detail is a sentence for the person who reads it: what was wrong and what woul
 file system path, since it may leave the process; StoreError is raised before the service answers anybody.
 """
 
-from __future__ import annotations
-
 import importlib.util
 import re
 from collections.abc import Mapping

@@ -4,8 +4,6 @@ Every figure is the median of the runs. A run starts one server after the other,
 a while disturbs all of them.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import os

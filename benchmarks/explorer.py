@@ -4,8 +4,6 @@ The pointer wanders over the latent plane, sixty places a second, in a real brow
 of a place is the time from the browser's event until a frame shows its digit, or that of a later place.
 """
 
-from __future__ import annotations
-
 import argparse
 import tempfile
 from pathlib import Path

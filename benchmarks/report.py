@@ -1,7 +1,5 @@
 """Figures to a table for people and a picture for the README."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Who is measured, and how each is started."""
 
-from __future__ import annotations
-
 import base64
 import json
 import os

@@ -1,7 +1,5 @@
 """What has no peer: bulk against the engine in process, the cached manifold, cold start, memory, overload."""
 
-from __future__ import annotations
-
 import asyncio
 import http.client
 import json

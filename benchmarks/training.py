@@ -6,8 +6,6 @@ Prints seconds per epoch (medians), their ratio, the test loss that each reaches
 matmul peak that training reaches.
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 import statistics

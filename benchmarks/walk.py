@@ -5,8 +5,6 @@ functions is a step into that function's file, each return a step back; what lie
 a step into another file than the one before. Of three equal requests the last is counted, so that caches are warm.
 """
 
-from __future__ import annotations
-
 import functools
 import http.client
 import itertools

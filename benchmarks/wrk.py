@@ -1,7 +1,5 @@
 """ClosedLoopResult-loop load with wrk: what a server answers when each of c clients waits for its answer."""
 
-from __future__ import annotations
-
 import re
 import subprocess
 import tempfile

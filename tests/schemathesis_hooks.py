@@ -1,7 +1,5 @@
 """What schemathesis cannot know from an OpenAPI document: files that really are of their media type."""
 
-from __future__ import annotations
-
 import numpy as np
 import schemathesis
 from hypothesis import strategies as st

@@ -1,7 +1,5 @@
 """The directions of imports, and that nothing heavy happens at import."""
 
-from __future__ import annotations
-
 import ast
 import re
 import subprocess

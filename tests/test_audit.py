@@ -1,7 +1,5 @@
 """`scripts/audit`, with a stand-in for pip-audit: what it does where advisories can be read, and where they cannot."""
 
-from __future__ import annotations
-
 import shutil
 import subprocess
 from pathlib import Path

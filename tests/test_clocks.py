@@ -1,7 +1,5 @@
 """What is timed is timed by clocks that only go forward: a clock that is set must not end a deadline or begin one."""
 
-from __future__ import annotations
-
 import ast
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The documents are complete: every setting, route, error code, script and preset is in them."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 from dataclasses import fields

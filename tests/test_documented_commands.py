@@ -1,7 +1,5 @@
 """The documents' commands: each is understood, run or listed, and every option is told where it should be."""
 
-from __future__ import annotations
-
 import argparse
 import json
 import re

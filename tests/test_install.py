@@ -1,7 +1,5 @@
 """scripts/lib.sh, with stubs for Python and pip: which Python and TensorFlow, and when an environment is made anew."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess

@@ -1,7 +1,5 @@
 """Every program without TensorFlow: it says in a line which extra brings it, before any work."""
 
-from __future__ import annotations
-
 import sys
 
 import pytest

@@ -1,7 +1,5 @@
 """The monitoring profile: what it draws exists, and it asks where the service answers."""
 
-from __future__ import annotations
-
 import json
 import re
 from typing import Any

@@ -1,7 +1,5 @@
 """One word for one thing, and that word the field's: names that were replaced do not come back."""
 
-from __future__ import annotations
-
 import ast
 import re
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """What .ci/paste pastes, and that its shells show what fails."""
 
-from __future__ import annotations
-
 import json
 import os
 import shlex

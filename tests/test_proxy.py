@@ -1,7 +1,5 @@
 """The proxy's files agree with the service: its limit, the form of its errors."""
 
-from __future__ import annotations
-
 import json
 import re
 

@@ -3,8 +3,6 @@
 That the forms and configurations have the right shape is checked by `scripts/check`, against their schemas.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import re

@@ -1,7 +1,5 @@
 """The locked sets: complete, so that installing them resolves nothing, and in agreement with each other."""
 
-from __future__ import annotations
-
 import functools
 import re
 import tomllib

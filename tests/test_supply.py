@@ -1,7 +1,5 @@
 """What is installed: the locks are above every known vulnerability, and the bill of materials names all of it."""
 
-from __future__ import annotations
-
 import json
 import re
 import subprocess

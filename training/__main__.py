@@ -1,7 +1,5 @@
 """The command line of training, `python -m training`. It is short on purpose: the work is in the modules it calls."""
 
-from __future__ import annotations
-
 import argparse
 import logging
 import os

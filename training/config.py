@@ -1,7 +1,5 @@
 """The configuration of a training run: all hyperparameters that shape the model, and the presets by name."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field

@@ -5,8 +5,6 @@ mirrored with all of their GPUs. A run is the same on all of them up to the orde
 batch is split among the devices, and every device uses its rows of the whole batch's noise.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os
@@ -15,7 +13,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from app.models import native_log
 from training.errors import TrainingError
@@ -30,7 +28,7 @@ class Rows:
     of: int  # rows of the whole batch
 
     @classmethod
-    def of_rank(cls, rank: Any, count: int, batch: int) -> Rows:
+    def of_rank(cls, rank: Any, count: int, batch: int) -> Self:
         """Return the rows of device number `rank`, from 0, of `count` devices; `count` divides the batch."""
         return cls(rank * (batch // count), batch // count, batch)
 

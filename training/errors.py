@@ -7,8 +7,6 @@ TrainingError            training-error
 └── PublishError         publish-error    the store cannot be written, or an export differs from its model
 """
 
-from __future__ import annotations
-
 from app.errors import DigitVaeError
 
 

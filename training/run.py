@@ -1,7 +1,5 @@
 """The two commands of `python -m training`: train and publish, or measure a published version."""
 
-from __future__ import annotations
-
 import functools
 import json
 from dataclasses import dataclass

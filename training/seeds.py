@@ -4,8 +4,6 @@ Every draw has its own seed, made of the run's seed, the draw's purpose, and its
 from one draw to the next, so a run can be interrupted anywhere and resumed with the same results.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -5,8 +5,6 @@ bytes costs as much time and memory as one of twenty, so a limit on bytes is not
 follows a comma or an opening bracket; counting these takes a hundredth of the time of parsing.
 """
 
-from __future__ import annotations
-
 from app.errors import JsonTooLarge
 
 SHORT = 65536  # bytes, whose values are parsed in a few milliseconds whatever they are

@@ -4,8 +4,6 @@ Routes parse requests themselves, for speed and for one form of error, so FastAP
 from their signatures. This module describes both from the pydantic models that validate them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -3,8 +3,6 @@
 Errors are RFC 9457 problem documents; under /v1 and /v2, the paths of the two serving protocols, {"error": "text"}.
 """
 
-from __future__ import annotations
-
 import json
 import logging
 from http import HTTPStatus

@@ -1,7 +1,5 @@
 """Parsing of requests: query, body, content encoding, and whether the client is still connected."""
 
-from __future__ import annotations
-
 import zlib
 from collections.abc import Callable, Coroutine
 from functools import lru_cache

@@ -1,7 +1,5 @@
 """Responses of routes: content negotiation, serialization, and the header with the model version."""
 
-from __future__ import annotations
-
 import base64
 from functools import lru_cache
 from typing import Any

@@ -1,7 +1,5 @@
 """Routes: paths, their methods, and the functions that answer requests for them."""
 
-from __future__ import annotations
-
 from collections.abc import Coroutine, Sequence
 from typing import Any
 

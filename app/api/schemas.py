@@ -1,7 +1,5 @@
 """The bodies and query strings of the HTTP API as pydantic models, from which the OpenAPI document is built."""
 
-from __future__ import annotations
-
 from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator

@@ -1,7 +1,5 @@
 """Security headers of every response. They are constant and depend only on the request's method."""
 
-from __future__ import annotations
-
 # Of responses to GET and HEAD, which a browser displays.
 SHOWN_HEADERS = (
     (b"x-content-type-options", b"nosniff"),  # what is no script or page is not taken for one

@@ -1,7 +1,5 @@
 """`digit-vae`, or `python -m app.cli`: parses the command line, runs one command, and returns its exit code."""
 
-from __future__ import annotations
-
 import os
 import sys
 

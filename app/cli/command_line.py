@@ -1,17 +1,17 @@
 """Shared by all command lines: the form of help and errors, `--version`, and numbers within a range."""
 
-from __future__ import annotations
-
 import argparse
 import shutil
 import sys
 import textwrap
 from collections.abc import Callable
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeAlias, TypeVar
 
 from app.settings.release import release
 
 N = TypeVar("N", int, float)
+
+Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
 
 COLUMNS = 80
 WRONG = 2  # exit code

@@ -1,11 +1,9 @@
 """`digit-vae completion`: a completion script for the shell."""
 
-from __future__ import annotations
-
 import argparse
 from typing import Any
 
-from app.cli.command_line import Parser
+from app.cli.command_line import Commands, Parser
 from app.cli.errors import CommandError
 
 SHELLS = ("bash", "zsh", "tcsh")
@@ -19,7 +17,7 @@ FILES = frozenset({"append", "files", "output", "z"})
 FOLDERS = frozenset({"store", "runs", "tensorboard"})
 
 
-def add(commands: argparse._SubParsersAction[Parser]) -> None:
+def add(commands: Commands) -> None:
     """Add this command. The caller must set the parser of the whole command line as its default `root`."""
     parser = commands.add_parser(
         "completion",

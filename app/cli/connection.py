@@ -3,8 +3,6 @@
 Commands reach both through the client, so results and errors are the same.
 """
 
-from __future__ import annotations
-
 import argparse
 import asyncio
 import os

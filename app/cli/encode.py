@@ -1,12 +1,10 @@
 """`digit-vae encode`: images to a table of latent vectors."""
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 
 from app.cli import connection, files, tables
-from app.cli.command_line import Parser
+from app.cli.command_line import Commands
 from app.cli.errors import UsageError
 from app.cli.pictures import Preparation, encode_all, encode_readable
 
@@ -25,7 +23,7 @@ examples:
   digit-vae encode --npy digits/ | digit-vae generate --z - -o again.png"""
 
 
-def add(commands: argparse._SubParsersAction[Parser]) -> None:
+def add(commands: Commands) -> None:
     """Add this command."""
     parser = commands.add_parser(
         "encode",

@@ -1,7 +1,5 @@
 """Errors that end a command before its work is done."""
 
-from __future__ import annotations
-
 
 class CommandError(Exception):
     """The command cannot be carried out: exit code 1, with this text as the one line on stderr."""

@@ -1,7 +1,5 @@
 """`digit-vae generate`: latent vectors, or samples from the prior, to digits."""
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 from typing import Any
@@ -10,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from app.cli import connection, files
-from app.cli.command_line import Parser, whole
+from app.cli.command_line import Commands, whole
 from app.cli.errors import CommandError, UsageError
 from app.client import AsyncClient, Generated
 from app.imaging.png import encode_png
@@ -26,7 +24,7 @@ examples:
   digit-vae encode --npy digits/ | digit-vae generate --z - -o again.png"""
 
 
-def add(commands: argparse._SubParsersAction[Parser]) -> None:
+def add(commands: Commands) -> None:
     """Add this command."""
     parser = commands.add_parser(
         "generate",

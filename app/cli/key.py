@@ -1,12 +1,10 @@
 """`digit-vae key`: a new API key, and the setting that makes the service accept it."""
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 
 from app.cli import files
-from app.cli.command_line import Parser
+from app.cli.command_line import Commands
 from app.cli.errors import UsageError
 
 EPILOG = """\
@@ -18,7 +16,7 @@ The key is shown this once. The service never sees it before a call brings it:
 it keeps the SHA-256."""
 
 
-def add(commands: argparse._SubParsersAction[Parser]) -> None:
+def add(commands: Commands) -> None:
     """Add this command."""
     parser = commands.add_parser(
         "key",

@@ -1,12 +1,10 @@
 """`digit-vae manifold`: the digits over a square of the latent plane, as one picture."""
 
-from __future__ import annotations
-
 import argparse
 import re
 
 from app.cli import connection, files
-from app.cli.command_line import Parser, number, whole
+from app.cli.command_line import Commands, number, whole
 from app.cli.errors import UsageError
 from app.client import AsyncClient, Drawing
 
@@ -17,7 +15,7 @@ examples:
   digit-vae manifold --store model_store --low 0.01 --high 0.99 > wide.png"""
 
 
-def add(commands: argparse._SubParsersAction[Parser]) -> None:
+def add(commands: Commands) -> None:
     """Add this command."""
     parser = commands.add_parser(
         "manifold",

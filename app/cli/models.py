@@ -1,7 +1,5 @@
 """`digit-vae models`: list, show, verify and pin published versions."""
 
-from __future__ import annotations
-
 import argparse
 import json
 import os
@@ -9,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from app.cli import connection, files
-from app.cli.command_line import Parser, whole
+from app.cli.command_line import Commands, Parser, whole
 from app.cli.errors import CommandError
 from app.models.store import PIN, ModelStore, StoredVersion
 
@@ -37,7 +35,7 @@ EXAMPLES = {
 }
 
 
-def add(commands: argparse._SubParsersAction[Parser]) -> None:
+def add(commands: Commands) -> None:
     """Add this command and its actions."""
     parser = commands.add_parser(
         "models",
@@ -58,9 +56,7 @@ def add(commands: argparse._SubParsersAction[Parser]) -> None:
     _add(actions, "unpin", unpin, "take the store's pin away: the newest version is served again")
 
 
-def _add(
-    actions: argparse._SubParsersAction[Parser], name: str, run: Callable[[argparse.Namespace], int], does: str
-) -> Parser:
+def _add(actions: Commands, name: str, run: Callable[[argparse.Namespace], int], does: str) -> Parser:
     examples = "\n".join(f"  {each}" for each in EXAMPLES[name])
     parser = actions.add_parser(
         name, help=does, description=f"{does[0].upper()}{does[1:]}.", epilog=f"examples:\n{examples}"

@@ -1,7 +1,5 @@
 """Encoding of many pictures, some of which may be unreadable: these are reported as an error, or skipped."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass

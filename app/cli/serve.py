@@ -1,14 +1,11 @@
 """`digit-vae serve`, `scripts/serve` and `python -m app.serve`."""
 
-from __future__ import annotations
-
-import argparse
 import os
 import sys
 
 from pydantic import ValidationError
 
-from app.cli.command_line import Parser, whole
+from app.cli.command_line import Commands, Parser, whole
 from app.errors import DigitVaeError, require_tensorflow
 from app.models.store import ModelStore
 from app.server.machine import MAX_WORKERS
@@ -23,7 +20,7 @@ examples:
   VAE_MODEL_VERSION=1 VAE_LOG_FORMAT=json {prog}"""
 
 
-def add(commands: argparse._SubParsersAction[Parser]) -> None:
+def add(commands: Commands) -> None:
     """Add this command to the list of commands; `main` parses its options."""
     commands.add_parser("serve", help="serve the newest model over HTTP; takes the options of scripts/serve")
 

@@ -1,7 +1,5 @@
 """Serialization of encoded images as a table: CSV, JSON, npy, Parquet."""
 
-from __future__ import annotations
-
 import csv
 import io
 import json

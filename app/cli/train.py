@@ -1,19 +1,16 @@
 """`digit-vae train`: the same as `python -m training`."""
 
-from __future__ import annotations
-
-import argparse
 import sys
 from importlib.util import find_spec
 
-from app.cli.command_line import Parser
+from app.cli.command_line import Commands, Parser
 
 PROG = "digit-vae train"
 NEEDED = ("matplotlib", "mlxtend", "rich", "sklearn", "tensorflow")
 ASKING = frozenset({"-h", "--help", "--version"})
 
 
-def add(commands: argparse._SubParsersAction[Parser]) -> None:
+def add(commands: Commands) -> None:
     """Add this command to the list of commands; training parses its options."""
     commands.add_parser("train", help="train and publish; takes the options of python -m training")
 

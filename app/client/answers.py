@@ -1,7 +1,5 @@
 """Parsing of responses into results; a response that does not fit the contract raises BadAnswer."""
 
-from __future__ import annotations
-
 import base64
 import io
 import json

@@ -1,7 +1,5 @@
 """`AsyncClient`: the same methods as `Client`, for asyncio."""
 
-from __future__ import annotations
-
 import asyncio
 import itertools
 from collections import deque

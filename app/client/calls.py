@@ -1,7 +1,5 @@
 """Requests to the service as values, without their transport."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -13,8 +13,6 @@ ClientError
     └── Fault             5xx: the service failed; its log has the reason
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 

@@ -3,8 +3,6 @@
 A batch is built just before it is sent, so that a list of a million paths is never in memory as pictures.
 """
 
-from __future__ import annotations
-
 import io
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -61,7 +59,7 @@ class Batch:
     def __len__(self) -> int:
         return len(self.content)
 
-    def halves(self) -> tuple[Batch, Batch]:
+    def halves(self) -> tuple["Batch", "Batch"]:
         """Split the batch in two; it must hold at least two images."""
         middle = len(self) // 2
         return Batch(self.start, self.content[:middle]), Batch(self.start + middle, self.content[middle:])

@@ -1,7 +1,5 @@
 """NumPy's npy format (NEP 1), in which arrays are sent and digits received."""
 
-from __future__ import annotations
-
 import io
 import math
 from typing import Any

@@ -4,8 +4,6 @@ One refused image makes the service refuse the whole request, without naming the
 refused batch and send it again until one image is left; the error then has its index.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 from typing import Any

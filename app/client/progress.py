@@ -1,7 +1,5 @@
 """A progress bar for long lists: shown on request, on a terminal, if rich is installed."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """Results of calls: arrays, and the same digits as pictures."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass

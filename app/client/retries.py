@@ -1,7 +1,5 @@
 """Whether and when to retry a request, computed from outcomes and times."""
 
-from __future__ import annotations
-
 import asyncio
 import random
 import time

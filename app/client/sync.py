@@ -1,7 +1,5 @@
 """`Client`: sends, waits and retries in the calling thread; sends long lists from several threads."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Callable
 from types import TracebackType

@@ -1,7 +1,5 @@
 """Concurrent requests in several threads, for long lists given to `Client`."""
 
-from __future__ import annotations
-
 import itertools
 import threading
 from collections import deque

@@ -4,8 +4,6 @@ bytes --decode--> grey picture --preparation.prepare--> digit --> the encoder
 the generator --> digits --sheets.contact_sheet--> one picture --png.encode_png--> bytes
 """
 
-from __future__ import annotations
-
 import base64
 import binascii
 import io

@@ -1,7 +1,5 @@
 """The notebook's figure: a square of the latent plane, evenly spaced in probability, and its decoded digits."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from app.imaging.types import FloatArray

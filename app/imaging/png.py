@@ -1,7 +1,5 @@
 """PNG files of grey pictures: encoding them, and recognizing minimal ones by their bytes."""
 
-from __future__ import annotations
-
 import io
 import struct
 import zlib

@@ -6,11 +6,9 @@ LeCun, Bottou, Bengio, Haffner, "Gradient-based learning applied to document rec
 digits were scaled into a 20 x 20 box with their aspect kept, and placed in the 28 x 28 field by centre of mass.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -132,7 +130,7 @@ class _Crop:
         top, left, bottom, right = self.box
         return max(bottom - top, right - left) / MNIST_BOX
 
-    def shrunk(self, by: float) -> _Crop:
+    def shrunk(self, by: float) -> Self:
         top, left, bottom, right = self.box
         by = min(by, (bottom - top) / 3, (right - left) / 3)
         return replace(self, box=(top + by, left + by, bottom - by, right - by))

@@ -1,7 +1,5 @@
 """Digits side by side in one picture, and upscaling of it."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The two array types of pictures."""
 
-from __future__ import annotations
-
 import numpy as np
 import numpy.typing as npt
 

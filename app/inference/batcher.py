@@ -8,8 +8,6 @@ A batch runs in the batcher's thread, unless it is so small that handing it over
 Then it runs on the event loop, once all requests of the same iteration of the loop are queued.
 """
 
-from __future__ import annotations
-
 import asyncio
 import time
 from collections import deque

@@ -3,8 +3,6 @@
 service and inputs --run--> BoundedExecutor. The model has a thread of its own, in batcher.py.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor

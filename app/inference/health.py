@@ -7,8 +7,6 @@ After the loss of a GPU, an aborted session or exhausted memory the probe fails 
 fails, nothing here runs.
 """
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import time

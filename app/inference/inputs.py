@@ -4,8 +4,6 @@ service -> ImageLoader -> decode (files to pixels), preparation (pictures to dig
 milliseconds runs in a thread.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

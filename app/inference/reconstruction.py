@@ -1,7 +1,5 @@
 """Reconstruction of images, and its loss: the anomaly score."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import cached_property
 

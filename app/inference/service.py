@@ -4,8 +4,6 @@ routes -> Service -> inputs (images to batches), batcher (the model), imaging (d
 Depends on the engine's interface only, and not on HTTP. The caller passes the version that its request began on.
 """
 
-from __future__ import annotations
-
 import asyncio
 import functools
 from collections.abc import Callable, Sequence

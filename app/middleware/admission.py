@@ -1,7 +1,5 @@
 """A limit of concurrent requests, with a deadline for each."""
 
-from __future__ import annotations
-
 import asyncio
 import time
 from typing import Any

@@ -4,8 +4,6 @@ A rejected request costs only a check of its headers: its body is not read, and 
 concurrent requests.
 """
 
-from __future__ import annotations
-
 import hashlib
 import hmac
 import math

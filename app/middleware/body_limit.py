@@ -5,8 +5,6 @@ reset before it reads the response. Here the response is sent first. The rest of
 for at most LINGER_S seconds, as RFC 9112 (9.6) advises.
 """
 
-from __future__ import annotations
-
 import asyncio
 import time
 from collections.abc import Awaitable

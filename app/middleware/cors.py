@@ -5,8 +5,6 @@ Cookies are not allowed: a key is sent in a header, and no browser adds that hea
 https://fetch.spec.whatwg.org/#http-cors-protocol
 """
 
-from __future__ import annotations
-
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 

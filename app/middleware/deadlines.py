@@ -4,8 +4,6 @@ A timer per request costs more than all of its other bookkeeping, and asyncio.ti
 costs one dictionary entry, and the event loop wakes up for the oldest one only.
 """
 
-from __future__ import annotations
-
 import asyncio
 import time
 from typing import Any

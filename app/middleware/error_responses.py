@@ -1,7 +1,5 @@
 """The one place where the error of a request becomes its response."""
 
-from __future__ import annotations
-
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.api.problems import error_response

@@ -1,7 +1,5 @@
 """Each request is answered by the version of the model that serves when it arrives."""
 
-from __future__ import annotations
-
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.inference.service import Service

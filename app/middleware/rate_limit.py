@@ -4,8 +4,6 @@ A bucket holds up to `burst` tokens and is refilled at `rate`. A request takes o
 none. So in any T seconds a client gets at most burst + rate * T requests. Each process has its own buckets.
 """
 
-from __future__ import annotations
-
 import ipaddress
 import time
 from collections import OrderedDict

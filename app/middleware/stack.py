@@ -1,7 +1,5 @@
 """The layers around every request, from the outside in, and the routes inside them."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Collection, Sequence
 

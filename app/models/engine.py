@@ -1,7 +1,5 @@
 """The interface of a loaded model. The inference room knows this interface and nothing behind it."""
 
-from __future__ import annotations
-
 from typing import NamedTuple, Protocol
 
 from app.imaging.types import ByteArray, FloatArray

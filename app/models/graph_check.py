@@ -10,8 +10,6 @@ call Python (PyFunc), contact other hosts (collective operations), loop forever 
 `saved_model_cli scan` looks for three forbidden operations; a list of the allowed ones has no gaps.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 

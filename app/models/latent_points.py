@@ -3,8 +3,6 @@
 latents.npz (training/evaluation/report.py) -> load -> loader.py -> LoadedModel -> api/explorer/routes.py
 """
 
-from __future__ import annotations
-
 import json
 import logging
 from pathlib import Path

@@ -5,10 +5,9 @@ computed by a single version, even if another one is loaded meanwhile. All of th
 needs no lock.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable
+from typing import Self
 
 from cachetools import LRUCache
 
@@ -43,7 +42,7 @@ class LoadedModel:
         self.is_retired = False
         self._when_unused: Callable[[], object] | None = None
 
-    def __enter__(self) -> LoadedModel:
+    def __enter__(self) -> Self:
         """Count a use of this model."""
         self.users += 1
         return self

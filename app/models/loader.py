@@ -1,7 +1,5 @@
 """Load a stored version as a LoadedModel: verify its files, open its engine, probe it and warm it up."""
 
-from __future__ import annotations
-
 import ctypes
 import gc
 import logging

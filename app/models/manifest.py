@@ -1,7 +1,5 @@
 """The commit record of a published version: its shapes, its training, and the digest of every file."""
 
-from __future__ import annotations
-
 from datetime import datetime
 from pathlib import PurePosixPath
 from typing import Any

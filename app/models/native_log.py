@@ -6,8 +6,6 @@ leads to its original destination, so no log line of another thread is lost. If 
 process copies the file to standard error.
 """
 
-from __future__ import annotations
-
 import io
 import logging
 import os

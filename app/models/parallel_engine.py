@@ -4,8 +4,6 @@ loader -> ParallelEngine -> the engine. TensorFlow's own threads could share an 
 which is most calls, would pay for them (docs/decisions/0009).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar, cast

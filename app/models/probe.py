@@ -1,7 +1,5 @@
 """Check the outputs of a version: before it serves, and again after a call has failed."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from app.errors import EngineError

@@ -7,8 +7,6 @@ A version that cannot be served is reported once, and not tried again until its 
 itself: all workers read the same store, so they arrive at the same version.
 """
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import random

@@ -5,8 +5,6 @@ this takes an eighth of the time of the same call through `tf.saved_model.load`,
 function dispatch or thread pool between the array and the kernels (docs/decisions/0002 and 0007).
 """
 
-from __future__ import annotations
-
 import os
 import sys
 import time

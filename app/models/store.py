@@ -5,8 +5,6 @@ manifests/<version>.json last. An optional file `pin` beside them holds the numb
 writes nothing.
 """
 
-from __future__ import annotations
-
 import hashlib
 import os
 from collections.abc import Iterator

@@ -4,8 +4,6 @@ A single process logs it itself. With several workers, each reports its version 
 logs the address when all have reported.
 """
 
-from __future__ import annotations
-
 import ipaddress
 import logging
 import socket

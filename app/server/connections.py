@@ -7,8 +7,6 @@ only if an earlier sweep has seen it unchanged. A request that ends before the n
 connection is closed at most two sweeps late, never early.
 """
 
-from __future__ import annotations
-
 import asyncio
 import logging
 from collections import Counter

@@ -6,8 +6,6 @@ then: responses are sent, the model's session is closed, and the kernel reclaims
 interpreter shutdown would wait for it.
 """
 
-from __future__ import annotations
-
 import faulthandler
 import logging
 import os

@@ -1,7 +1,5 @@
 """Cores, memory and GPU of this machine or container, and the default numbers of workers and threads."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

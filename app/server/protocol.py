@@ -12,8 +12,6 @@ done what uvicorn has no setting for:
   every first request, and so do proxies set up for WebSockets.
 """
 
-from __future__ import annotations
-
 import asyncio
 import fcntl
 import socket

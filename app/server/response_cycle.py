@@ -4,8 +4,6 @@ uvicorn writes the head when the application starts its response and the body wh
 and the client wakes up twice. On a digit of 900 bytes the second call costs as much as the routing.
 """
 
-from __future__ import annotations
-
 from starlette.types import Message
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 

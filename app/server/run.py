@@ -1,7 +1,5 @@
 """Serve with uvicorn until stopped: one process, or several workers under a supervisor."""
 
-from __future__ import annotations
-
 import functools
 import logging
 import os

@@ -7,8 +7,6 @@ block signals, and a thread that does nothing else receives them. Python records
 and runs its handler in the main thread as usual, between two of its own instructions.
 """
 
-from __future__ import annotations
-
 import asyncio
 import signal
 import threading

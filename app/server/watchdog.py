@@ -5,8 +5,6 @@ batch. The watched threads do no work for it. It counts its own checks and not t
 (SIGSTOP, a frozen container, a suspended machine) does not seem to hang when it continues.
 """
 
-from __future__ import annotations
-
 import asyncio
 import threading
 from collections.abc import Callable

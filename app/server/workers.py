@@ -4,8 +4,6 @@ A supervisor that is killed (SIGKILL) cannot notify its workers. They would keep
 service could not listen on that port.
 """
 
-from __future__ import annotations
-
 import logging
 import multiprocessing
 import os

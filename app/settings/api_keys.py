@@ -5,8 +5,6 @@ and a slow password hash would only make rejections expensive. Reading the setti
 not reveal a key.
 """
 
-from __future__ import annotations
-
 import hashlib
 import re
 import secrets

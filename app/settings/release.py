@@ -1,7 +1,5 @@
 """The installed release of digit-vae, as pyproject.toml gives it."""
 
-from __future__ import annotations
-
 from importlib import metadata
 
 

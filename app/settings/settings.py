@@ -1,7 +1,5 @@
 """The service's settings, read once from the environment by main, then passed in."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self

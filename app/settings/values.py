@@ -1,7 +1,5 @@
 """The types of settings' values, and the parsers for their text."""
 
-from __future__ import annotations
-
 import ipaddress
 import re
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Access log: a log line per request, outside of authentication and admission. Installed only if it is enabled."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Collection
 from urllib.parse import quote

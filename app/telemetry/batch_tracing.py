@@ -3,8 +3,6 @@
 It replaces batcher.Batcher only if traces are enabled, so that without them nothing is checked or stored per request.
 """
 
-from __future__ import annotations
-
 import asyncio
 import time
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Log format: uvicorn's text, or one JSON object per line (VAE_LOG_FORMAT=json)."""
 
-from __future__ import annotations
-
 import json
 import logging
 from collections.abc import Mapping

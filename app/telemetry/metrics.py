@@ -6,8 +6,6 @@ workers, each has its own file in one folder, and the worker that answers /metri
 have died still count, except for gauges.
 """
 
-from __future__ import annotations
-
 import mmap
 import os
 import time
@@ -48,7 +46,7 @@ NUMBERS = (
 class CountRequests:
     """ASGI middleware that counts each request by route, status and duration."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, metrics: "Metrics") -> None:
         self._app = app
         self._metrics = metrics
 
@@ -196,7 +194,7 @@ class _Layout:
         return self.take(len(bounds) + 2)
 
 
-def _doubles(size: int, folder: Path | None) -> memoryview[float]:
+def _doubles(size: int, folder: Path | None) -> "memoryview[float]":
     if folder is None:
         return memoryview(bytearray(8 * size)).cast("d")
     with (folder / f"{os.getpid()}.metrics").open("w+b") as file:

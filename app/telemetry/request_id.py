@@ -3,8 +3,6 @@
 AddRequestId gives a request its id; problems.py, access_log.py and logs.py read it here.
 """
 
-from __future__ import annotations
-
 import itertools
 import re
 import secrets

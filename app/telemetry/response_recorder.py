@@ -1,7 +1,5 @@
 """The record of each response: what access log, metrics and traces say about it, and header fields to add to it."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Awaitable
 from typing import cast

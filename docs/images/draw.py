@@ -3,8 +3,6 @@
 No digit in them is from a data set.
 """
 
-from __future__ import annotations
-
 import io
 import sys
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Damaged and invented bodies of every kind, over HTTP: answered, or refused with a problem; never a fault."""
 
-from __future__ import annotations
-
 import base64
 import json
 import struct

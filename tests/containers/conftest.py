@@ -1,7 +1,5 @@
 """Images are built once for all container tests, which run one after the other: there is one engine."""
 
-from __future__ import annotations
-
 import pytest
 
 from tests.containers.project import BASE, BUILD_S, IMAGE, PROXY, PROXY_STAND_IN, STAND_IN, Project, built, run, works

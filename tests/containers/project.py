@@ -1,7 +1,5 @@
 """What the container tests share: the image, and the compose file under a name and at a port of its own."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

@@ -1,7 +1,5 @@
 """The image and the compose file as they are: built, run, confined, trained in, stopped and killed."""
 
-from __future__ import annotations
-
 import io
 import json
 import os

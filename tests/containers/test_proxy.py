@@ -1,7 +1,5 @@
 """The proxy before the servers: what it hands on, what it answers itself, and what it keeps from them."""
 
-from __future__ import annotations
-
 import csv
 import io
 import json

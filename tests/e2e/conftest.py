@@ -1,7 +1,5 @@
 """What several files ask of the shipped model, they ask of one server."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import pytest

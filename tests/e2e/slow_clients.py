@@ -1,7 +1,5 @@
 """Clients that keep a server waiting: with half a request, or by not reading the answer."""
 
-from __future__ import annotations
-
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager

@@ -1,7 +1,5 @@
 """Keys and rates on the real server: several workers, real connections, and a key that is replaced while it serves."""
 
-from __future__ import annotations
-
 import signal
 import time
 

@@ -1,7 +1,5 @@
 """The shipped model through the route, the client and the command line: one picture, one z."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

@@ -3,8 +3,6 @@
 The README's are pasted by `.ci/paste`, in a fresh clone; of them only what it shows is compared here.
 """
 
-from __future__ import annotations
-
 import json
 import re
 

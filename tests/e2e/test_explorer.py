@@ -1,7 +1,5 @@
 """The explorer in a real browser, on a real port: the whole application with an engine whose arithmetic is known."""
 
-from __future__ import annotations
-
 import re
 import subprocess
 import threading

@@ -1,7 +1,5 @@
 """The explorer of a service with keys, in a real browser: it asks, keeps what it is given, and shows it to nobody."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from typing import Any

@@ -1,8 +1,6 @@
 """The explorer with the shipped model, served by the real server: a drawn digit lands where its like are, and the digit
 follows the pointer."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from typing import Any

@@ -1,7 +1,5 @@
 """The long tests of benchmarks/, shortened: stops, killed workers, half a minute of life."""
 
-from __future__ import annotations
-
 import os
 import signal
 import socket

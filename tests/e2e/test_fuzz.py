@@ -1,7 +1,5 @@
 """tests/reliability/fuzz.py, shortened."""
 
-from __future__ import annotations
-
 import pytest
 
 from tests.reliability import fuzz

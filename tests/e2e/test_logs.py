@@ -1,7 +1,5 @@
 """The log of a real service: with VAE_LOG_FORMAT=json every line is JSON; TensorFlow is heard if that is asked for."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

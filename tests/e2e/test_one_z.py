@@ -1,7 +1,5 @@
 """The shipped model by every way there is to send it an image: one image, one z. And by no way a fault."""
 
-from __future__ import annotations
-
 import base64
 import json
 import struct

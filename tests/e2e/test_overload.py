@@ -1,7 +1,5 @@
 """More than the service can do, from callers that do not wait: everybody gets an answer, and it goes on."""
 
-from __future__ import annotations
-
 import asyncio
 import io
 import signal

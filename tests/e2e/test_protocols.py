@@ -1,7 +1,5 @@
 """Clients that know nothing of this project: NVIDIA's tritonclient, unmodified, and TensorFlow Serving's curl lines."""
 
-from __future__ import annotations
-
 import asyncio
 import base64
 import json

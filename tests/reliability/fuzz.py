@@ -7,8 +7,6 @@ end; the body under way is kept in a file. Exits with 1 after a crash, a 5xx, a 
 seconds, or if memory grows.
 """
 
-from __future__ import annotations
-
 import argparse
 import asyncio
 import base64

@@ -4,8 +4,6 @@ Each round starts the service, lets it read requests to the middle and others wh
 looks whether every one of them was answered and how the process ended.
 """
 
-from __future__ import annotations
-
 import argparse
 import asyncio
 import sys

@@ -1,7 +1,5 @@
 """A steady load over kept connections that remembers which requests failed, and on which connection."""
 
-from __future__ import annotations
-
 import asyncio
 import itertools
 import json

@@ -3,8 +3,6 @@
 A closed-loop generator such as wrk slows down with the server, and so never overloads it.
 """
 
-from __future__ import annotations
-
 import asyncio
 import time
 from collections import Counter

@@ -6,8 +6,6 @@ rows share its model call, and on its place among them, so what a version gives 
 number and place, computed before by the engine alone. The sets of different versions share nothing.
 """
 
-from __future__ import annotations
-
 import argparse
 import asyncio
 import itertools

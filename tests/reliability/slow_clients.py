@@ -5,8 +5,6 @@ time. Each time the bad connections must be closed by the service within its bou
 slowhttptest is a Debian package.
 """
 
-from __future__ import annotations
-
 import argparse
 import asyncio
 import shutil

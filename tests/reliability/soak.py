@@ -4,8 +4,6 @@ The service at 0.7 of what it can do, with all kinds of requests, while versions
 Every second its memory, open files and threads are looked at; in the last half they must not grow.
 """
 
-from __future__ import annotations
-
 import argparse
 import asyncio
 import http.client

@@ -4,8 +4,6 @@ Two workers, half of what they can do; now and then one of them gets SIGKILL. A 
 way in the one that was killed, and another worker is there within fifteen seconds.
 """
 
-from __future__ import annotations
-
 import argparse
 import asyncio
 import os

@@ -1,7 +1,5 @@
 """A clock that a test moves: waiting takes no time."""
 
-from __future__ import annotations
-
 from app.client import Retries
 
 

@@ -1,7 +1,5 @@
 """A store with a version whose files only stand for models; imports little, since many processes begin with it."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime
 from pathlib import Path
 

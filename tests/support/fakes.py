@@ -1,7 +1,5 @@
 """An engine whose arithmetic a test can predict, and the application on it."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

@@ -1,7 +1,5 @@
 """What the environment of the tests was installed as."""
 
-from __future__ import annotations
-
 from importlib.metadata import distributions
 
 

@@ -1,7 +1,5 @@
 """Applications served within the test's process, in its event loop or in a thread; and raw sockets."""
 
-from __future__ import annotations
-
 import asyncio
 import functools
 import json

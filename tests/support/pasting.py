@@ -6,8 +6,6 @@ The block with `scripts/serve` runs in one bash, all other blocks of sh in order
 of the clone. Commands of unrun.py are left out. Standard library only: it runs where nothing is installed.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import os

@@ -1,7 +1,5 @@
 """This checkout, and a digit that lies in it."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]

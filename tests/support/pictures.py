@@ -1,7 +1,5 @@
 """Picture files made on the spot."""
 
-from __future__ import annotations
-
 import functools
 import io
 import struct

@@ -3,8 +3,6 @@
 The delay of a place is the time from the browser's event until a frame shows its digit, or that of a later place.
 """
 
-from __future__ import annotations
-
 import statistics
 import time
 from dataclasses import dataclass

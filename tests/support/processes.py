@@ -1,7 +1,5 @@
 """Processes as /proc shows them: descendants and memory."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 

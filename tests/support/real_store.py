@@ -1,7 +1,5 @@
 """Small real versions, published as training publishes them, whole or with a fault. Needs TensorFlow."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """The real service in a process of its own: started on a free port, found ready, looked at through /proc, stopped."""
 
-from __future__ import annotations
-
 import os
 import signal
 import socket

@@ -1,7 +1,5 @@
 """A handful of a data set, and a run on it that takes a moment."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

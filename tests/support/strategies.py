@@ -3,8 +3,6 @@
 Each is (path, headers, content) of a POST.
 """
 
-from __future__ import annotations
-
 import base64
 import json
 import struct

@@ -1,7 +1,5 @@
 """What `scripts/test` says before and after the tests: `python -m tests.support.summary before`, `... after FOLDER`."""
 
-from __future__ import annotations
-
 import ast
 import shutil
 import subprocess

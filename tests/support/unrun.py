@@ -3,8 +3,6 @@
 Each with the reason, and with what tests it instead. Standard library only.
 """
 
-from __future__ import annotations
-
 import re
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """Several devices, and several hosts, train as one does: the same batches, the same noise, the same losses."""
 
-from __future__ import annotations
-
 import json
 import os
 import signal

@@ -1,7 +1,5 @@
 """The command line of training, as a person calls it: bad input is one line and a non-zero exit."""
 
-from __future__ import annotations
-
 import json
 import os
 import signal

@@ -1,7 +1,5 @@
 """Data sets of any size are trained on, measured and published: none need fill a batch of whatever kind."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import pytest

@@ -1,7 +1,5 @@
 """Data augmentation by small random changes of shape, with which the encoder generalises better to unseen digits."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from training.devices import Rows

@@ -1,10 +1,9 @@
 """A data set of training and test images, with a standard name if its content is known."""
 
-from __future__ import annotations
-
 import hashlib
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -64,7 +63,7 @@ class DataSet:
             test_images=len(self.x_test),
         )
 
-    def recognised(self) -> DataSet:
+    def recognised(self) -> Self:
         """Return the same data set, under its standard name if its content is known."""
         return replace(self, name=KNOWN.get(self.digests, self.name))
 

@@ -1,7 +1,5 @@
 """Data sets by name or path: MNIST, an npz file, IDX files, a folder of pictures."""
 
-from __future__ import annotations
-
 import gzip
 import os
 import struct

@@ -4,8 +4,6 @@ Neither the pictures nor their pixels need to fit into memory: the prepared pixe
 from which training reads each batch when it uses it.
 """
 
-from __future__ import annotations
-
 import hashlib
 import os
 from collections.abc import Callable, Iterable

@@ -1,7 +1,5 @@
 """A run's report as one self-contained HTML file: embedded pictures, no scripts, no external links."""
 
-from __future__ import annotations
-
 import base64
 from html import escape
 from pathlib import Path

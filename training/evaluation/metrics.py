@@ -1,7 +1,5 @@
 """The metrics of a trained model, as the manifest records them. Deterministic for a given seed."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from typing import Any

@@ -1,7 +1,5 @@
 """The pictures and tables of a run's report, including the notebook's."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Publish a trained model: measure, save, read back and compare, report, commit."""
 
-from __future__ import annotations
-
 import functools
 import platform
 from collections.abc import Callable

@@ -7,8 +7,6 @@ has moved. One that is killed leaves folders without a manifest: readers ignore 
 number.
 """
 
-from __future__ import annotations
-
 import fcntl
 import os
 import shutil

@@ -6,8 +6,6 @@ as the logits before the last sigmoid (`logits`), from which losses are computed
 Both are deterministic. Sampling is left to the caller: it would make a SavedModel change its own state.
 """
 
-from __future__ import annotations
-
 import os
 import re
 from pathlib import Path

@@ -3,14 +3,13 @@
 Training never contacts a service: the store determines the version that its services serve (app/models/store.py).
 """
 
-from __future__ import annotations
-
 import os
 import shlex
 import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from app.errors import StoreError
 from app.models.manifest import Manifest
@@ -29,7 +28,7 @@ class Succession:
     trouble: str = ""  # why no version can be served
 
     @classmethod
-    def of(cls, path: Path) -> Succession:
+    def of(cls, path: Path) -> Self:
         """Read the present state of the store."""
         store = ModelStore(path)
         if not store.versions():

@@ -1,7 +1,5 @@
 """The state of a run on disk: sufficient to resume the run as if it had never been interrupted."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os
@@ -9,7 +7,7 @@ import zipfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -40,7 +38,7 @@ class StateFile:
     path: Path
 
     @classmethod
-    def of(cls, config: Config, data: DataSet, folder: Path) -> StateFile:
+    def of(cls, config: Config, data: DataSet, folder: Path) -> Self:
         """Return the file of this run; another configuration or other data has another name."""
         identity = config.model_dump_json(exclude={"data"}) + data.record.sha256
         return cls(folder / f"{config.preset}-{hashlib.sha256(identity.encode()).hexdigest()[:16]}.npz")

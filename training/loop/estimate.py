@@ -1,7 +1,5 @@
 """The remaining time of measuring and publishing, estimated from the progress so far."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 

@@ -1,7 +1,5 @@
 """The history of a run: a row of losses per epoch."""
 
-from __future__ import annotations
-
 import csv
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Compute the loss of a variational autoencoder: cross-entropy, KL divergence, and their means over a data set."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -18,11 +16,11 @@ class Losses(NamedTuple):
     xent: float
     kl: float
 
-    def plus(self, other: Losses) -> Losses:
+    def plus(self, other: "Losses") -> "Losses":
         """Add the losses, part by part."""
         return Losses(*(a + b for a, b in zip(self, other, strict=True)))
 
-    def over(self, n: int) -> Losses:
+    def over(self, n: int) -> "Losses":
         """Divide the losses by n."""
         return Losses(*(part / n for part in self))
 

@@ -1,7 +1,5 @@
 """The Keras optimizer of a run, as its configuration describes it."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from training.config import Config

@@ -3,8 +3,6 @@
 Bars are drawn on a terminal only, with their totals from the start; no line is longer than `COLUMNS`.
 """
 
-from __future__ import annotations
-
 import math
 import textwrap
 from collections.abc import Callable, Iterator

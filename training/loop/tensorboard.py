@@ -1,7 +1,5 @@
 """Optional TensorBoard logs of a run's history."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path

@@ -5,8 +5,6 @@ state may be saved, and an interruption takes effect. Every random number is a f
 resumed run gives bit for bit the weights of an uninterrupted one.
 """
 
-from __future__ import annotations
-
 import math
 import time
 from collections.abc import Callable

@@ -6,8 +6,6 @@ step. Loops are operations of the graph, and AutoGraph is off throughout trainin
 instance because a warning is an error, it silently builds another graph.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

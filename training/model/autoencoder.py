@@ -3,8 +3,6 @@
 Kingma and Welling, "Auto-Encoding Variational Bayes" (2013). Shapes: b images of h x w pixels, latent size d.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

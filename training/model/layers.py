@@ -1,7 +1,5 @@
 """The model's own Keras layers: Fourier features, and clipping to a range."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import keras

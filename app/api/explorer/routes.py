@@ -4,8 +4,6 @@ The page is plain HTML, CSS and modules, served unchanged from static/. Its scri
 test set's latent points have a route of their own.
 """
 
-from __future__ import annotations
-
 import hashlib
 from functools import cache
 from pathlib import Path

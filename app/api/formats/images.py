@@ -1,7 +1,5 @@
 """The images of a request: picture files, forms, JSON and arrays."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -4,8 +4,6 @@ A float32 is written with as many digits as it takes to read the same bits back.
 takes a quarter of the time that lists of Python's floats take, and half the bytes.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

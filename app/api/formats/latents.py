@@ -1,7 +1,5 @@
 """The latent vectors of a request: JSON and arrays, or samples from the prior."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """NumPy's npy format (NEP 1), read from untrusted clients: no pickles, and no memory beyond the size of the body."""
 
-from __future__ import annotations
-
 import io
 import math
 from typing import Any

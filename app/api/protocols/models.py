@@ -3,8 +3,6 @@
 a path's {name} and {version} --model_of--> ProtocolModel --run--> the service
 """
 
-from __future__ import annotations
-
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 

@@ -4,8 +4,6 @@ https://github.com/kserve/open-inference-protocol/blob/main/specification/protoc
 tensor data extension; see app/api/protocols/open_inference_messages.py for the messages.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from fastapi import APIRouter, Response

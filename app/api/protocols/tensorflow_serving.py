@@ -3,8 +3,6 @@
 https://www.tensorflow.org/tfx/serving/api_rest; see app/api/protocols/tensorflow_serving_messages.py for the messages.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from fastapi import APIRouter, Response

@@ -5,8 +5,6 @@ body --read--> PredictRequest and the value of the model's one input;  outputs -
 https://www.tensorflow.org/tfx/serving/api_rest
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any, Self
 

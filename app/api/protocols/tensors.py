@@ -7,8 +7,6 @@ arrays                                              --to_bytes--> raw little-end
 https://github.com/kserve/open-inference-protocol (the datatypes), and Triton's extension_binary_data.md.
 """
 
-from __future__ import annotations
-
 import math
 import struct
 from itertools import chain

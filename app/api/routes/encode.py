@@ -1,7 +1,5 @@
 """POST /encode."""
 
-from __future__ import annotations
-
 from fastapi import APIRouter, Response
 
 from app.api.formats import npy

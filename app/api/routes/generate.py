@@ -1,7 +1,5 @@
 """POST /generate."""
 
-from __future__ import annotations
-
 from fastapi import APIRouter, Response
 
 from app.api.formats import npy

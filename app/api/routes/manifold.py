@@ -1,7 +1,5 @@
 """Pictures of the latent space: GET /manifold.png and /latent.png."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Awaitable, Callable
 from typing import Any

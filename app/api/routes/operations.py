@@ -1,7 +1,5 @@
 """Routes for operators and orchestrators: GET /model, /livez, /readyz, /metrics."""
 
-from __future__ import annotations
-
 from fastapi import APIRouter, Response
 
 from app.api.openapi import TEXT, answers, operation, refusals

@@ -1,7 +1,5 @@
 """POST /reconstruct."""
 
-from __future__ import annotations
-
 import numpy as np
 from fastapi import APIRouter, Response
 

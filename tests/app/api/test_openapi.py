@@ -3,8 +3,6 @@
 schemathesis makes requests of it, good and bad ones, by all its checks; see tests/schemathesis.toml.
 """
 
-from __future__ import annotations
-
 import asyncio
 import os
 import sys

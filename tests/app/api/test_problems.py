@@ -1,7 +1,5 @@
 """Bad input over HTTP: each a 4xx problem with a sentence that helps, and the service unharmed."""
 
-from __future__ import annotations
-
 import json
 
 import numpy as np

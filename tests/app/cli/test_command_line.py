@@ -1,7 +1,5 @@
 """All command lines: their help fits a terminal, names what is taken by default, and ends with examples that work."""
 
-from __future__ import annotations
-
 import argparse
 import re
 import shlex

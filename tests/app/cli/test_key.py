@@ -1,7 +1,5 @@
 """Keys on the command line: made, kept, and sent."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

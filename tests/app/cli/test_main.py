@@ -1,7 +1,5 @@
 """What all commands share: help, exit codes, and that the two long ones are passed on whole."""
 
-from __future__ import annotations
-
 import contextlib
 import importlib
 import os

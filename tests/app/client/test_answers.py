@@ -1,7 +1,5 @@
 """Answers that are none of the service's: each is a BadAnswer, and costs no memory that its bytes do not pay for."""
 
-from __future__ import annotations
-
 import base64
 import contextlib
 import json

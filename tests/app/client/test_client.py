@@ -1,7 +1,5 @@
 """Client and AsyncClient do the same, so each test here runs on both."""
 
-from __future__ import annotations
-
 import asyncio
 import base64
 import inspect

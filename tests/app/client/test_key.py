@@ -1,7 +1,5 @@
 """The client's key: sent, kept out of errors, and out of the way of a proxy's credentials."""
 
-from __future__ import annotations
-
 import httpx
 import pytest
 

@@ -1,7 +1,5 @@
 """Admission, deadlines and counting: what stands around every request."""
 
-from __future__ import annotations
-
 import asyncio
 import signal
 import threading

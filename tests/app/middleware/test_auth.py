@@ -1,7 +1,5 @@
 """Who may call, and how often, through the whole application."""
 
-from __future__ import annotations
-
 import hmac
 import logging
 from contextlib import asynccontextmanager, nullcontext

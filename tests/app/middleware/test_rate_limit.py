@@ -1,7 +1,5 @@
 """The token buckets, on a clock that the test moves, and whom an address is counted as."""
 
-from __future__ import annotations
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,7 +1,5 @@
 """What every answer tells browsers not to do with it."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

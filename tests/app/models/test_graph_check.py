@@ -1,7 +1,5 @@
 """Graphs as TensorFlow's messages have them, made of plain objects."""
 
-from __future__ import annotations
-
 from types import SimpleNamespace as Message
 
 import pytest

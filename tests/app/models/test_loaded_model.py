@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 from app.models.loaded_model import LoadedModel
 from app.models.manifest import StoredFile
 from tests.support.fake_store import fake_manifest

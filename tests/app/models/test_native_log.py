@@ -1,7 +1,5 @@
 """Native output while a library is imported: kept, logged when it is wanted, never lost with the process."""
 
-from __future__ import annotations
-
 import json
 import os
 import signal

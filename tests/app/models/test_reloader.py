@@ -1,7 +1,5 @@
 """The whole application on a store that changes under it; engines whose answers tell their version."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import logging
@@ -67,7 +65,7 @@ class Running:
         self.app = create_app(Settings(model_store=store, **settings), open_engine)
 
     @asynccontextmanager
-    async def serving(self) -> AsyncIterator[Running]:
+    async def serving(self) -> AsyncIterator["Running"]:
         transport = httpx.ASGITransport(self.app, raise_app_exceptions=False)
         async with (
             self.app.router.lifespan_context(self.app),

@@ -1,7 +1,5 @@
 """The engine on the shipped version."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 

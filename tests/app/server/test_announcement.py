@@ -1,7 +1,5 @@
 """The line that says where the service answers: true when it is printed, said once, as a person can open it."""
 
-from __future__ import annotations
-
 import os
 import re
 import signal

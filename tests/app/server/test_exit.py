@@ -1,7 +1,5 @@
 """Processes of their own, with the fake engine: what they leave behind is their exit code."""
 
-from __future__ import annotations
-
 import fcntl
 import os
 import signal

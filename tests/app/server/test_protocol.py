@@ -1,7 +1,5 @@
 """What a caller may do to a connection: each bound met over a real socket, and good traffic beside it."""
 
-from __future__ import annotations
-
 import asyncio
 import functools
 import json

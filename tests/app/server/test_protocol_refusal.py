@@ -1,7 +1,5 @@
 """Requests over a real socket: refused before they have a task, where nothing else wants to see them; else answered."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 

@@ -1,7 +1,5 @@
 """Stops of a real server, at the very moment that a request arrives."""
 
-from __future__ import annotations
-
 import asyncio
 import functools
 import time

@@ -1,7 +1,5 @@
 """Requests that ask for another protocol, over a real socket: their body is read, in whatever pieces it comes."""
 
-from __future__ import annotations
-
 import asyncio
 
 import pytest

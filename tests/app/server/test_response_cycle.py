@@ -1,7 +1,5 @@
 """Responses in one packet: on a transport that takes notes, and under a real server."""
 
-from __future__ import annotations
-
 import asyncio
 import functools
 import gc

@@ -1,7 +1,5 @@
 """Keys: what a service is told of them, and that nothing says more than that."""
 
-from __future__ import annotations
-
 import hashlib
 
 import pytest

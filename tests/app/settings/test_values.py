@@ -1,7 +1,5 @@
 """Which rates, proxies and origins can be meant."""
 
-from __future__ import annotations
-
 import pytest
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 

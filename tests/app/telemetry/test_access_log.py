@@ -1,7 +1,5 @@
 """The access line: what it says, and that it is off unless asked for."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime
 
 import pytest

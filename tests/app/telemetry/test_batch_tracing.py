@@ -1,7 +1,5 @@
 """What a request waited for the model, and what the model took, as spans below the request's."""
 
-from __future__ import annotations
-
 import asyncio
 import threading
 

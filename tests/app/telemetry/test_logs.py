@@ -1,7 +1,5 @@
 """Log lines as JSON: what they say, and that they are off unless asked for."""
 
-from __future__ import annotations
-
 import json
 import logging
 import warnings

@@ -1,7 +1,5 @@
 """Every answer and every error document says which request it belongs to."""
 
-from __future__ import annotations
-
 import asyncio
 import threading
 

@@ -1,7 +1,5 @@
 """W3C Trace Context: which headers name a trace."""
 
-from __future__ import annotations
-
 import re
 
 import pytest

@@ -1,7 +1,5 @@
 """OpenTelemetry: a span per request, its children, and nothing of it unless configured."""
 
-from __future__ import annotations
-
 import logging
 import os
 import subprocess

@@ -3,8 +3,6 @@
 strace runs a publisher and, at the k-th call of a kind, kills it or has the kernel answer "no space left on device".
 """
 
-from __future__ import annotations
-
 import os
 import re
 import shutil

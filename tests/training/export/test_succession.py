@@ -1,7 +1,5 @@
 """What training says of the version that a publish replaces: none takes another's place unseen."""
 
-from __future__ import annotations
-
 import shlex
 from pathlib import Path
 

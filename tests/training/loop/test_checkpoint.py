@@ -1,7 +1,5 @@
 """Killed at any moment, a run goes on to the very weights, history and models of the unbroken one."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import random

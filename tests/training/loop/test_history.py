@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 from training.loop.history import Epoch, write_table
 from training.loop.losses import Losses
 

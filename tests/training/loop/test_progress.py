@@ -1,7 +1,5 @@
 """What a run shows: totals from the start, and no line that a terminal of 80 columns would break."""
 
-from __future__ import annotations
-
 import io
 import re
 from pathlib import Path

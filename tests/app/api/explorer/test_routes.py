@@ -1,7 +1,5 @@
 """What the explorer's page is made of: every file it names is served, and nothing comes from anywhere else."""
 
-from __future__ import annotations
-
 import re
 import tomllib
 from html.parser import HTMLParser

@@ -1,7 +1,5 @@
 """The Open Inference Protocol v2: every datatype in, every form out, and {"error"} for whatever is wrong."""
 
-from __future__ import annotations
-
 import base64
 import gzip
 import json

@@ -1,7 +1,5 @@
 """Both serving protocols: whatever comes, it is answered, or refused with 400 in their form."""
 
-from __future__ import annotations
-
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 

@@ -1,7 +1,5 @@
 """TensorFlow Serving's REST API: rows and columns, files as b64, and {"error"} for whatever is wrong."""
 
-from __future__ import annotations
-
 import base64
 import json
 

@@ -75,9 +75,7 @@ class Application(FastAPI):
 
 
 def create_app(
-    settings: Settings | None = None,
-    open_engine: OpenEngine | None = None,
-    tracers: TracerProvider | None = None,
+    settings: Settings | None = None, open_engine: OpenEngine | None = None, tracers: TracerProvider | None = None
 ) -> Application:
     """Create the service as an ASGI application; its lifespan loads the model.
 

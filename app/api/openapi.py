@@ -90,9 +90,7 @@ def _add_access(document: dict[str, Any], is_open: Callable[[str], bool], keys: 
 
 
 def operation(
-    query: type[BaseModel] = NoQuery,
-    body: dict[str, Any] | None = None,
-    more: list[dict[str, Any]] | None = None,
+    query: type[BaseModel] = NoQuery, body: dict[str, Any] | None = None, more: list[dict[str, Any]] | None = None
 ) -> dict[str, Any]:
     """Return the parameters and the request body of an operation, for `openapi_extra`.
 

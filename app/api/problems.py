@@ -11,35 +11,14 @@ from fastapi import Response
 from starlette.types import Scope
 
 from app.api.security_headers import SHOWN_HEADERS
-from app.errors import (
-    BodyTooLarge,
-    CallerLeft,
-    DigitVaeError,
-    HeadersTooLarge,
-    MethodNotAllowed,
-    NotFound,
-    RateLimited,
-    RequestError,
-    TooSlow,
-    Unauthorized,
-    Unavailable,
-)
+from app.errors import DigitVaeError, ImageTooLarge, Unavailable
 from app.telemetry.request_id import HEADER as REQUEST_ID
 from app.telemetry.request_id import id_of
 
 MEDIA_TYPE = "application/problem+json"
 PROTOCOLS = ("/v1/", "/v2/")
-# The protocols know 400 for whatever is wrong with a request, but for what is not about its content.
-KEEP_STATUS = (
-    Unauthorized,
-    NotFound,
-    MethodNotAllowed,
-    TooSlow,
-    BodyTooLarge,
-    RateLimited,
-    HeadersTooLarge,
-    CallerLeft,
-)
+# The protocols know 400 for whatever is wrong with the content of a request.
+CONTENT = frozenset({406, 415, 422})
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +35,7 @@ def error_response(scope: Scope, error: Exception) -> Response:
 def problem_response(error: DigitVaeError, path: str, request_id: str | None = None) -> Response:
     """Return the response for an error of a request for `path`, as a problem document or in the protocols' form."""
     if in_protocol(path):
-        status = 400 if isinstance(error, RequestError) and not isinstance(error, KEEP_STATUS) else error.status
+        status = 400 if error.status in CONTENT or isinstance(error, ImageTooLarge) else error.status
         return Response(json.dumps({"error": error.detail}), status, error.headers, "application/json")
     document = {
         "type": f"urn:digit-vae:problem:{error.code}",

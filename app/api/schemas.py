@@ -4,7 +4,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from app.imaging.preparation import Fit, Invert
+from app.imaging.preparation import Fit, Invert, Preparation
 
 # Finite as float32 and far beyond the prior: larger coordinates only overflow inside the generator.
 Coordinate = Annotated[float, Field(strict=True, allow_inf_nan=False, ge=-1e6, le=1e6)]
@@ -58,6 +58,11 @@ class PreparationQuery(_Query):
 
     fit: Fit = "auto"
     """Cut out and centre the digit unless the picture has the model's size."""
+
+    @property
+    def preparation(self) -> Preparation:
+        """Both, for the service."""
+        return Preparation(self.invert, self.fit)
 
 
 class SheetQuery(_Query):

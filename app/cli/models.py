@@ -12,19 +12,9 @@ from app.cli.errors import CommandError
 from app.models.store import PIN, ModelStore, StoredVersion
 
 VARIABLE = "VAE_MODEL_VERSION"
-EPILOG = """\
-examples:
-  digit-vae models list
-  digit-vae models show 1             the manifest, as JSON
-  digit-vae models show --url http://127.0.0.1:8000
-  digit-vae models verify             every file against its digest
-  digit-vae models pin 1 --in-store   services change to it within seconds
-  digit-vae models unpin              ... and back to the newest
-  digit-vae models pin 1 -o .env      docker compose reads it
-  eval "$(digit-vae models pin 1)"    for a service that this shell starts"""
 EXAMPLES = {
     "list": ("digit-vae models list", "digit-vae models list --store my_models"),
-    "show": ("digit-vae models show", "digit-vae models show 1", "digit-vae models show --url http://127.0.0.1:8000"),
+    "show": ("digit-vae models show 1", "digit-vae models show --url http://127.0.0.1:8000"),
     "verify": ("digit-vae models verify", "digit-vae models verify 1 --store my_models"),
     "pin": (
         "digit-vae models pin 1 --in-store   services change to it within seconds",
@@ -41,7 +31,7 @@ def add(commands: Commands) -> None:
         "models",
         help="list, show, verify and pin published versions",
         description="The versions of a model store, and its pin. No version is ever changed.",
-        epilog=EPILOG,
+        epilog=_examples(*EXAMPLES),
     )
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
     _add(actions, "list", show_all, "a line for every version")
@@ -57,14 +47,16 @@ def add(commands: Commands) -> None:
 
 
 def _add(actions: Commands, name: str, run: Callable[[argparse.Namespace], int], does: str) -> Parser:
-    examples = "\n".join(f"  {each}" for each in EXAMPLES[name])
-    parser = actions.add_parser(
-        name, help=does, description=f"{does[0].upper()}{does[1:]}.", epilog=f"examples:\n{examples}"
-    )
+    description = f"{does[0].upper()}{does[1:]}."
+    parser = actions.add_parser(name, help=does, description=description, epilog=_examples(name))
     parser.set_defaults(run=run)
     if name != "show":
         _add_store(parser)
     return parser
+
+
+def _examples(*names: str) -> str:
+    return "\n".join(("examples:", *(f"  {each}" for name in names for each in EXAMPLES[name])))
 
 
 def _add_show(parser: Parser) -> None:

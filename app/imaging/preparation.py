@@ -8,7 +8,7 @@ digits were scaled into a 20 x 20 box with their aspect kept, and placed in the 
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any, Literal, Self
+from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -32,14 +32,28 @@ BLUR_GAIN = 0.5  # how much steeper the edge of a fully blurred digit is made
 MIN_CONTRAST = 0.06  # of white: below it there is only paper and noise
 
 
-def prepare(grey: FloatArray, shape: tuple[int, int], invert: Invert = "auto", fit: Fit = "auto") -> FloatArray:
+class Preparation(NamedTuple):
+    """How pictures are prepared.
+
+    Attributes:
+        invert: "auto" inverts a dark-on-light picture, as judged by its border; "true" always; "false" never.
+        fit: "auto" crops and centres the digit unless the picture has the model's size; "none" only scales it.
+    """
+
+    invert: Invert = "auto"
+    fit: Fit = "auto"
+
+
+AUTO = Preparation()
+
+
+def prepare(grey: FloatArray, shape: tuple[int, int], how: Preparation = AUTO) -> FloatArray:
     """Preprocess a grey picture to an input of the encoder.
 
     Args:
         grey: float32 (h, w) in [0, 1], any size, dark on light or light on dark.
         shape: the encoder's image shape, for instance (28, 28).
-        invert: "auto" inverts a dark-on-light picture, as judged by its border; "true" always; "false" never.
-        fit: "auto" crops and centres the digit unless `grey` has `shape` already; "none" only scales the picture.
+        how: whether to invert it, and to cut the digit out.
 
     Returns:
         float32 of `shape` in [0, 1], light strokes on dark. A light-on-dark picture of `shape` is unchanged.
@@ -47,11 +61,11 @@ def prepare(grey: FloatArray, shape: tuple[int, int], invert: Invert = "auto", f
     Raises:
         InvalidImage: no digit was found: the picture is one even tone.
     """
-    if invert == "true" or (invert == "auto" and _is_dark_on_light(grey)):
+    if how.invert == "true" or (how.invert == "auto" and _is_dark_on_light(grey)):
         grey = 1 - grey
     if grey.shape == shape:
         return grey
-    if fit == "none":
+    if how.fit == "none":
         return _letterbox(grey, shape)
     return _centred(_scaled(_cut_out(*_ink(grey)), shape), shape)
 

@@ -86,12 +86,7 @@ class Batcher:
     """
 
     def __init__(
-        self,
-        max_batch: int,
-        max_queue: int,
-        inline_rows: int,
-        observer: BatchObserver,
-        failed: Failed,
+        self, max_batch: int, max_queue: int, inline_rows: int, observer: BatchObserver, failed: Failed
     ) -> None:
         self.max_batch = max_batch
         self.max_queue = max_queue

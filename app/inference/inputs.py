@@ -12,7 +12,7 @@ from PIL import Image
 from app.errors import ImageTooLarge, InvalidImage
 from app.imaging.decode import decode, decode_grey, open_picture
 from app.imaging.png import is_minimal_png
-from app.imaging.preparation import Fit, Invert, is_inverted, prepare
+from app.imaging.preparation import Invert, Preparation, is_inverted, prepare
 from app.imaging.types import ByteArray, FloatArray
 from app.inference.executor import BoundedExecutor
 from app.models.engine import Engine
@@ -50,7 +50,7 @@ class ImageLoader:
         turned = 255 - levels if is_inverted(levels, invert) else levels
         return turned[np.newaxis]
 
-    async def batch(self, shape: tuple[int, int], inputs: Sequence[ImageInput], invert: Invert, fit: Fit) -> FloatArray:
+    async def batch(self, shape: tuple[int, int], inputs: Sequence[ImageInput], how: Preparation) -> FloatArray:
         """Convert all inputs to one batch of images, float32 (n, h, w) in [0, 1], where `shape` is (h, w).
 
         Raises:
@@ -61,15 +61,15 @@ class ImageLoader:
 
         def finish(opened: list[Image.Image | FloatArray]) -> FloatArray:
             parts = [
-                part if isinstance(part, np.ndarray) else prepare(decode(part), shape, invert, fit)[np.newaxis]
+                part if isinstance(part, np.ndarray) else prepare(decode(part), shape, how)[np.newaxis]
                 for part in opened
             ]
             return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
         if len(inputs) > QUICK_FILES or sum(len(each) for each in inputs if isinstance(each, bytes)) > QUICK_BYTES:
-            batch = await self._executor.run(lambda: finish(self._opened(shape, inputs, invert)))
+            batch = await self._executor.run(lambda: finish(self._opened(shape, inputs, how.invert)))
         else:
-            opened = self._opened(shape, inputs, invert)
+            opened = self._opened(shape, inputs, how.invert)
             quick = all(isinstance(part, np.ndarray) or (part.height, part.width) == shape for part in opened)
             batch = finish(opened) if quick else await self._executor.run(lambda: finish(opened))
         if len(batch) > self._settings.max_rows:

@@ -11,17 +11,10 @@ from typing import TypeVar
 
 import numpy as np
 
-from app.errors import (
-    AnswerTooLarge,
-    EngineError,
-    InvalidLatent,
-    InvalidParameter,
-    ModelFailing,
-    ShuttingDown,
-)
+from app.errors import AnswerTooLarge, EngineError, InvalidLatent, InvalidParameter, ModelFailing, ShuttingDown
 from app.imaging import manifold
 from app.imaging.png import encode_png
-from app.imaging.preparation import Fit, Invert
+from app.imaging.preparation import Preparation
 from app.imaging.sheets import contact_sheet, enlarge
 from app.imaging.types import ByteArray, FloatArray
 from app.inference.batcher import Batcher, BatchObserver, Failed, IsDisconnected
@@ -65,11 +58,7 @@ class Service:
         self.draining = False  # told to stop: still answers, but wants no new callers
         self.health = Health(self.probe, settings.recovery_s, exit_process)
         self._batcher = new_batcher(
-            settings.max_batch,
-            settings.max_queue,
-            self._inline_rows(model),
-            observer,
-            self.health.failed,
+            settings.max_batch, settings.max_queue, self._inline_rows(model), observer, self.health.failed
         )
         self._executor = BoundedExecutor()
         self._loader = ImageLoader(settings, self._executor)
@@ -88,8 +77,7 @@ class Service:
         self,
         model: LoadedModel,
         inputs: Sequence[ImageInput],
-        invert: Invert,
-        fit: Fit,
+        how: Preparation,
         is_disconnected: IsDisconnected | None = None,
     ) -> Posterior:
         """Compute the posterior of every image, in order.
@@ -97,17 +85,16 @@ class Service:
         Args:
             model: the version that the request began on; the same for the methods below.
             inputs: picture files, or images (n, h, w).
-            invert: see preparation.prepare.
-            fit: see preparation.prepare.
+            how: see preparation.prepare.
             is_disconnected: tells whether the client has disconnected; see Batcher.submit.
 
         Raises:
             InvalidImage, ImageTooLarge: see ImageLoader.batch.
             Unavailable, EngineError: see Batcher.submit.
         """
-        if len(inputs) == 1 and (levels := self._loader.levels(model.engine, inputs[0], invert)) is not None:
+        if len(inputs) == 1 and (levels := self._loader.levels(model.engine, inputs[0], how.invert)) is not None:
             return Posterior(*await self._batcher.submit(model.engine.encode_uint8, levels, is_disconnected))
-        batch = await self._loader.batch(model.engine.image_shape, inputs, invert, fit)
+        batch = await self._loader.batch(model.engine.image_shape, inputs, how)
         return await self._posterior(model, batch, is_disconnected)
 
     async def generate(
@@ -128,12 +115,11 @@ class Service:
         self,
         model: LoadedModel,
         inputs: Sequence[ImageInput],
-        invert: Invert,
-        fit: Fit,
+        how: Preparation,
         is_disconnected: IsDisconnected | None = None,
     ) -> Reconstruction:
         """Encode every image and decode its z_mean; return the reconstructions with their loss."""
-        seen = await self._loader.batch(model.engine.image_shape, inputs, invert, fit)
+        seen = await self._loader.batch(model.engine.image_shape, inputs, how)
         posterior = await self._posterior(model, seen, is_disconnected)
         (again,) = await self._batcher.submit(model.engine.generate, posterior.z_mean, is_disconnected)
         result = Reconstruction(seen, again, posterior)

@@ -28,11 +28,7 @@ log = logging.getLogger(__name__)
 
 
 def layers(
-    settings: Settings,
-    admission: Admission,
-    metrics: Metrics,
-    tracer: Tracer | None,
-    open_paths: Collection[str],
+    settings: Settings, admission: Admission, metrics: Metrics, tracer: Tracer | None, open_paths: Collection[str]
 ) -> list[Middleware]:
     """Return the layers that the settings ask for, the outermost first.
 

@@ -12,6 +12,8 @@ from typing import Any
 
 import uvicorn
 
+from app.server.protocol import innermost
+
 LOOPBACK = {4: "127.0.0.1", 6: "::1"}
 
 log = logging.getLogger(__name__)
@@ -72,8 +74,6 @@ class TellingServer(uvicorn.Server):
 
 
 def _version(application: Any) -> int:
-    """Return the version that an application serves; uvicorn's own layers hold the application as `app`."""
-    while not hasattr(application, "service"):
-        application = application.app
-    version: int = application.service.model.version
+    """Return the version that an application serves."""
+    version: int = innermost(application).service.model.version
     return version

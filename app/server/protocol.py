@@ -18,13 +18,14 @@ import socket
 import struct
 import sys
 import termios
-from typing import Any, Protocol
+from typing import Any
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from app.api.problems import http_message
 from app.errors import DigitVaeError, HeadersTooLarge, HeaderTimeout, MalformedRequest, TooManyConnections
+from app.middleware.admission import Admission
 from app.middleware.body_limit import WHOLE_BODY
 from app.server.connections import Connections, ConnectionState
 from app.server.response_cycle import JoiningCycle
@@ -38,19 +39,6 @@ STOP_LINGER_S = 0.1
 STOP_TURNS = 4  # of the event loop, in each of which it looks for what has arrived, however late its timers are
 
 
-class Admission(Protocol):
-    """What an application may offer as `admission`, see middleware/admission.py."""
-
-    def has_room(self) -> bool:
-        """Return whether any request would be admitted now."""
-
-    def refuses(self, path: str) -> bool:
-        """Return whether a request for this path would be refused now."""
-
-    def refusal_message(self, path: str, headers: list[tuple[bytes, bytes]]) -> bytes:
-        """Count a refused request, and return its response as a complete HTTP message."""
-
-
 class LimitedHttpProtocol(HttpToolsProtocol):
     """The protocol class that uvicorn gets as `http`, with `connections` filled in."""
 
@@ -58,7 +46,8 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         super().__init__(**given)
         self._connections = connections
         self._settings = connections.settings
-        self._admission: Admission | None = _admission_of(self.app)
+        application = innermost(self.app)
+        self._admission: Admission | None = getattr(application, "admission", None)
         self._piece = 0  # bytes that came last
         self._ended: object = None  # the latest request of which all has come, whether it was read or not
         self._answered: object = None  # the latest request, if it was refused before it had a task
@@ -342,8 +331,8 @@ def _in_the_kernel(connection: socket.socket | None) -> int:
         return 0
 
 
-def _admission_of(application: Any) -> Admission | None:
-    """Return what the application admits requests with; uvicorn's own layers hold the application as `app`."""
-    while application is not None and not hasattr(application, "admission"):
-        application = getattr(application, "app", None)
-    return getattr(application, "admission", None)
+def innermost(application: Any) -> Any:
+    """Return the application inside of uvicorn's own layers, which hold what is inside them as `app`."""
+    while hasattr(application, "app"):
+        application = application.app
+    return application

@@ -11,6 +11,7 @@ from app.api.formats.latents import latents_from_array
 from app.api.protocols.tensors import Array, Shape
 from app.api.requests import Request
 from app.errors import InvalidLatent, InvalidParameter, NotFound
+from app.imaging.preparation import AUTO
 from app.imaging.types import FloatArray
 from app.inference.inputs import ImageInput
 from app.inference.service import Service
@@ -85,7 +86,7 @@ def models(loaded: LoadedModel) -> tuple[ProtocolModel, ProtocolModel]:
 async def _encode(service: Service, loaded: LoadedModel, value: Value, is_disconnected: IsDisconnected) -> Outputs:
     """Encode images; picture files are preprocessed as those of /encode."""
     found: list[ImageInput] = [*value] if isinstance(value, list) else [images_from_array(value)]
-    posterior = await service.encode(loaded, found, "auto", "auto", is_disconnected)
+    posterior = await service.encode(loaded, found, AUTO, is_disconnected)
     return posterior._asdict()
 
 

@@ -16,9 +16,7 @@ router = APIRouter(tags=["inference"])
     "/encode",
     summary="Images to latent vectors",
     responses=answers(
-        "A row per image, in order.",
-        {JSON: schema(EncodeResponse), npy.MEDIA_TYPE: BINARY},
-        *(406, 413, 415, 422),
+        "A row per image, in order.", {JSON: schema(EncodeResponse), npy.MEDIA_TYPE: BINARY}, *(406, 413, 415, 422)
     ),
     openapi_extra=operation(PreparationQuery, IMAGE_BODIES),
 )
@@ -29,7 +27,7 @@ async def encode(request: Request) -> Response:
     options = query(request, PreparationQuery)
     found = await read_images(request, service.settings.max_images)
     z_mean, z_log_var = await service.encode(
-        request.model, found, options.invert, options.fit, disconnect_check(request.receive)
+        request.model, found, options.preparation, disconnect_check(request.receive)
     )
     if kind == npy.MEDIA_TYPE:
         return VersionedResponse(request, npy.dumps(z_mean), kind)

@@ -30,12 +30,7 @@ async def live(request: Request) -> State:
     return State(status="alive")
 
 
-@router.get(
-    "/readyz",
-    summary="Whether requests can be answered",
-    responses=refusals(),
-    openapi_extra=operation(),
-)
+@router.get("/readyz", summary="Whether requests can be answered", responses=refusals(), openapi_extra=operation())
 async def ready(request: Request) -> State:
     """Report ready once the model is loaded and warm, unless the service is stopping or the model fails."""
     request.service.check_ready()

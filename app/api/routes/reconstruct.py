@@ -29,9 +29,7 @@ async def reconstruct(request: Request) -> Response:
     service = request.service
     options = query(request, ReconstructQuery)
     found = await read_images(request, service.settings.max_images)
-    result = await service.reconstruct(
-        request.model, found, options.invert, options.fit, disconnect_check(request.receive)
-    )
+    result = await service.reconstruct(request.model, found, options.preparation, disconnect_check(request.receive))
     if kind == PNG:
         pairs = np.stack([result.images, result.reconstruction], 1)  # (n, 2, h, w)
         levels = to_uint8(pairs.reshape(-1, *pairs.shape[2:]))

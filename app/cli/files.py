@@ -147,7 +147,10 @@ def _replace(path: Path, data: bytes) -> None:
     path = path.resolve()  # a link stays one
     waiting = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        waiting.write_bytes(data)
+        with waiting.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())  # a name that leads to the new content must not come before it
         if path.exists():
             waiting.chmod(path.stat().st_mode & 0o777)
         waiting.replace(path)

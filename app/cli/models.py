@@ -122,7 +122,10 @@ def pin(options: argparse.Namespace) -> int:
     stored.verify()
     line = f"{VARIABLE}={stored.version}"
     if options.in_store:
-        _put(stored.root / PIN, f"{stored.version}\n")
+        path = stored.root / PIN
+        if path.is_symlink():
+            path.unlink()  # a link is no pin
+        files.write(str(path), b"%d\n" % stored.version)
         print(f"version {stored.version} is pinned in {stored.root}")
     elif options.output is None:
         print(f"export {line}")
@@ -137,27 +140,9 @@ def unpin(options: argparse.Namespace) -> int:
     try:
         (store.root / PIN).unlink(missing_ok=True)
     except OSError as exc:
-        raise _unwritable(store.root, exc) from exc
+        raise CommandError(f"{store.root / PIN}: {exc.strerror}.") from exc
     print(f"nothing is pinned in {store.root}; its newest version is {store.versions()[-1]}")
     return 0
-
-
-def _put(path: Path, text: str) -> None:
-    """Replace a file atomically: services may read it at any moment."""
-    part = path.with_name(f".{path.name}-{os.getpid()}")
-    try:
-        with part.open("w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    except OSError as exc:
-        part.unlink(missing_ok=True)
-        raise _unwritable(path.parent, exc) from exc
-
-
-def _unwritable(store: Path, exc: OSError) -> CommandError:
-    return CommandError(f"Nothing was pinned or unpinned: {store} cannot be written: {exc.strerror or exc}.")
 
 
 def _lines(name: str) -> list[str]:

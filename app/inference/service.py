@@ -134,7 +134,8 @@ class Service:
 
         Concurrent calls with the same arguments share one drawing, which is cached afterwards.
         """
-        self._check_manifold(model, n, scale, dims)
+        self._check_manifold(model, n, dims)
+        self._check_scale(scale)
         key = (n, scale, span, dims)
         if (ready := model.manifolds.get(key)) is not None:
             return ready
@@ -158,8 +159,7 @@ class Service:
         Raises:
             InvalidParameter: `columns`, `scale` or the resulting picture is too large.
         """
-        if scale > self.settings.max_scale:
-            raise InvalidParameter(f"scale is {scale}; at most {self.settings.max_scale} is drawn.")
+        self._check_scale(scale)
         if columns is not None and columns > len(digits):
             raise InvalidParameter(f"columns is {columns}, but there are {len(digits)} digits.")
         if len(digits) == 1 and scale == 1:
@@ -241,14 +241,16 @@ class Service:
             raise InvalidLatent(f"There are {len(z)} latent vectors; at most {self.settings.max_rows} are taken.")
         return z
 
-    def _check_manifold(self, model: LoadedModel, n: int, scale: int, dims: tuple[int, int]) -> None:
+    def _check_manifold(self, model: LoadedModel, n: int, dims: tuple[int, int]) -> None:
         if n > self.settings.max_manifold_n:
             raise InvalidParameter(f"n is {n}; at most {self.settings.max_manifold_n} digits a side are drawn.")
-        if scale > self.settings.max_scale:
-            raise InvalidParameter(f"scale is {scale}; at most {self.settings.max_scale} is drawn.")
         d = model.engine.latent_dim
         if max(dims) >= d or dims[0] == dims[1]:
             raise InvalidParameter(f"dims must be two different coordinates of 0 .. {d - 1}.")
+
+    def _check_scale(self, scale: int) -> None:
+        if scale > self.settings.max_scale:
+            raise InvalidParameter(f"scale is {scale}; at most {self.settings.max_scale} is drawn.")
 
 
 def _probed(engine: Engine, rows: FloatArray) -> tuple[FloatArray]:

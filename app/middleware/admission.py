@@ -1,7 +1,6 @@
 """A limit of concurrent requests, with a deadline for each."""
 
 import asyncio
-import time
 from typing import Any
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -88,9 +87,7 @@ class AdmissionLimit:
             raise self._admission.refusal()
         task: asyncio.Task[Any] = asyncio.current_task()  # type: ignore[assignment]  # a request always has one
         under_way = self._admission.under_way
-        under_way[task] = time.monotonic()
-        if not under_way.ticks:
-            under_way.tick()
+        under_way.begin(task)
         try:
             await self._app(scope, receive, send)
         except asyncio.CancelledError as cancelled:

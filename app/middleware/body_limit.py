@@ -6,7 +6,6 @@ for at most LINGER_S seconds, as RFC 9112 (9.6) advises.
 """
 
 import asyncio
-import time
 from collections.abc import Awaitable
 from contextlib import suppress
 from typing import Any
@@ -83,9 +82,7 @@ class _Body:
         if self.task is None:
             self.task = asyncio.current_task()
             assert self.task is not None
-            self._awaited[self.task] = time.monotonic()
-            if not self._awaited.ticks:
-                self._awaited.tick()
+            self._awaited.begin(self.task)
         try:
             message = self._noted(await self._receive())
         except asyncio.CancelledError as cancelled:

@@ -14,8 +14,7 @@ Task = asyncio.Task[Any]
 class Deadlines(dict[Task, float]):
     """When each task began (time.monotonic()), in that order; one that stays for `timeout_s` seconds is cancelled.
 
-    Whoever adds a task calls `tick` if nothing `ticks` yet, and removes the task when it has ended. It is not
-    thread-safe: use it on one event loop.
+    Whoever begins a task removes it when it has ended. It is not thread-safe: use it on one event loop.
     """
 
     def __init__(self, timeout_s: float) -> None:
@@ -24,7 +23,13 @@ class Deadlines(dict[Task, float]):
         self.ticks = False
         self._late: set[Task] = set()
 
-    def tick(self) -> None:
+    def begin(self, task: Task) -> None:
+        """Start the clock of a task."""
+        self[task] = time.monotonic()
+        if not self.ticks:
+            self._tick()
+
+    def _tick(self) -> None:
         """Cancel the tasks that are late, and come again when the next one may be."""
         now = time.monotonic() + 1e-3  # timers may fire a clock tick early
         for task in [task for task, since in self.items() if since + self.timeout_s <= now]:
@@ -34,7 +39,7 @@ class Deadlines(dict[Task, float]):
         self.ticks = bool(self)
         if self.ticks:
             due = next(iter(self.values())) + self.timeout_s
-            asyncio.get_running_loop().call_later(due - time.monotonic(), self.tick)
+            asyncio.get_running_loop().call_later(due - time.monotonic(), self._tick)
 
     def ran_out(self, task: Task) -> bool:
         """Return whether the task was cancelled because its time ran out; if so, it is no longer being cancelled."""

@@ -13,7 +13,7 @@ import random
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Protocol
 
 from app.errors import DigitVaeError, StoreError
@@ -106,18 +106,14 @@ class Reloader:
             self._thread.shutdown()
 
     async def _watch(self, interval_s: float) -> None:
-        while not await self._stops_within(interval_s * random.uniform(EARLY, 1)):
+        while True:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), interval_s * random.uniform(EARLY, 1))
+                return
             try:
                 await self.look()
             except Exception:
                 log.exception("looking at the store failed; version %d serves on", self._service.model.version)
-
-    async def _stops_within(self, seconds: float) -> bool:
-        try:
-            await asyncio.wait_for(self._stopping.wait(), seconds)
-        except TimeoutError:
-            return False
-        return True
 
     async def look(self) -> None:
         """Check the store once; swap in the version to serve if it is not the served one and can be loaded."""

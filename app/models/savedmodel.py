@@ -208,7 +208,9 @@ class _Session:
     def _call(self, feed: str, fetches: list[str], kind: type[np.generic]) -> Run:
         # The public make_callable goes through the entry point of Session.run, which takes 75 us to do nothing; this
         # one, made for Keras, takes 5. The run stays on the calling thread: there is nothing to run beside it.
-        options = _callable_options()
+        from tensorflow.core.protobuf.config_pb2 import CallableOptions
+
+        options = CallableOptions()
         options.feed.append(feed)
         options.fetch.extend(fetches)
         options.run_options.inter_op_thread_pool = -1
@@ -235,12 +237,6 @@ def _check(folder: Path) -> None:
         raise CorruptVersion(f"The {folder.parent.name} does not load: {type(exc).__name__}.") from exc
     for meta_graph in model.meta_graphs:
         check_graph(meta_graph)
-
-
-def _callable_options() -> Any:
-    from tensorflow.core.protobuf import config_pb2
-
-    return config_pb2.CallableOptions()
 
 
 def _fits(signature: Any, source: str, targets: tuple[str, ...]) -> bool:

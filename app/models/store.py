@@ -155,7 +155,7 @@ class ModelStore:
         if not known:
             raise NoSuchVersion(f"No version is published in {self.root}. Train one: python -m training")
         if version is not None and version not in known:
-            raise NoSuchVersion(f"Version {version} is not in {self.root}; there are {_listed(known)}.")
+            raise NoSuchVersion(f"Version {version} is not in {self.root}; there are {', '.join(map(str, known))}.")
         return version or known[-1]
 
     def _manifest(self, version: int) -> Manifest:
@@ -186,7 +186,3 @@ def _tree(folder: Path) -> Iterator[Path]:
         return
     for inside, folders, files in os.walk(folder):
         yield from (Path(inside, name) for name in sorted((*folders, *files)))
-
-
-def _listed(versions: list[int]) -> str:
-    return ", ".join(map(str, versions))

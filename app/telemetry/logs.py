@@ -42,8 +42,9 @@ class JsonFormatter(logging.Formatter):
             "level": record.levelname,
             "logger": record.name,
             "message": record.getMessage(),
-            **_request(),
         }
+        if (scope := current()) is not None:
+            line |= {"request_id": id_of(scope), "trace_id": trace_id_of(scope)}
         if isinstance(record.args, Mapping):
             line |= record.args
         if record.exc_info:
@@ -55,12 +56,6 @@ class JsonFormatter(logging.Formatter):
 
 def _rfc3339(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-
-
-def _request() -> dict[str, Any]:
-    """Return the ids of the current request and of its trace; nothing outside of a request."""
-    scope = current()
-    return {} if scope is None else {"request_id": id_of(scope), "trace_id": trace_id_of(scope)}
 
 
 def _ours_as_text() -> None:

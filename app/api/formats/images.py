@@ -34,7 +34,7 @@ async def read_images(request: Request, max_images: int) -> list[ImageInput]:
     elif kind == JSON:
         found = _json_images(await read_json(request))
     elif kind == npy.MEDIA_TYPE:
-        found = [images_from_npy(await read_body(request))]
+        found = [images_from_array(npy.loads(await read_body(request)))]
     else:
         found = [await read_body(request)]
     if len(found) > max_images:
@@ -42,13 +42,10 @@ async def read_images(request: Request, max_images: int) -> list[ImageInput]:
     return found
 
 
-def images_from_npy(body: bytes) -> FloatArray:
-    """Read an npy body as images, float32 (n, h, w) in [0, 1]: divide uint8 by 255, take floats as they are."""
-    return images_from_array(npy.loads(body))
-
-
 def images_from_array(array: npt.NDArray[Any]) -> FloatArray:
-    """Convert an array, (n, h, w) or (h, w), to images in [0, 1], float32 (n, h, w); see `images_from_npy`.
+    """Convert an array, (n, h, w) or (h, w), to images in [0, 1], float32 (n, h, w).
+
+    Grey levels (uint8) are divided by 255, floats are taken as they are.
 
     Raises:
         InvalidImage: the array has another shape or type, or a number is out of range.

@@ -24,7 +24,7 @@ async def read_latents(request: Request, latent_dim: int, max_rows: int) -> Floa
     """
     kind = content_type(request, LATENT_TYPES)
     if kind == npy.MEDIA_TYPE:
-        return latents_from_npy(await read_body(request), latent_dim)
+        return latents_from_array(npy.loads(await read_body(request)), latent_dim)
     return latents_from_json(await read_json(request), latent_dim, max_rows)
 
 
@@ -63,11 +63,6 @@ def _latent_array(z: list[Any], latent_dim: int, max_rows: int) -> FloatArray:
             where = f"z[{i}]" if rows is z else "z"
             raise InvalidLatent(f"{where} has {len(row)} numbers; this model's latent vectors have {latent_dim}.")
     return np.asarray(rows, np.float32)
-
-
-def latents_from_npy(body: bytes, latent_dim: int) -> FloatArray:
-    """Read an npy body as latent vectors, float32 (n, d)."""
-    return latents_from_array(npy.loads(body), latent_dim)
 
 
 def latents_from_array(array: npt.NDArray[Any], latent_dim: int) -> FloatArray:

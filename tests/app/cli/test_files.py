@@ -1,4 +1,5 @@
 import io
+import os
 import sys
 from pathlib import Path
 
@@ -86,13 +87,13 @@ def test_a_file_is_replaced_whole_and_keeps_its_mode_and_the_link_to_it(tmp_path
     assert [path.name for path in target.parent.iterdir()] == ["z.csv"]
 
 
-@pytest.mark.parametrize("step", ["write_bytes", "chmod", "replace"])
-def test_a_write_that_fails_leaves_the_old_file_and_nothing_beside_it(step, tmp_path, monkeypatch):
-    def full(path, data):
+@pytest.mark.parametrize(("place", "step"), [(os, "fsync"), (Path, "chmod"), (Path, "replace")])
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_beside_it(place, step, tmp_path, monkeypatch):
+    def full(*given):
         raise OSError(28, "No space left on device")
 
     (tmp_path / "z.csv").write_bytes(b"old")
-    monkeypatch.setattr(Path, step, full)
+    monkeypatch.setattr(place, step, full)
     with pytest.raises(CommandError, match="No space left"):
         files.write(str(tmp_path / "z.csv"), b"new")
     assert (tmp_path / "z.csv").read_bytes() == b"old"

@@ -99,4 +99,4 @@ def test_a_pin_that_cannot_be_written_is_told(models, store, capsys):
     (store / "pin").mkdir()
     for arguments in (["pin", "1", "--in-store"], ["unpin"]):
         assert models(*arguments) == 1
-        assert "cannot be written" in capsys.readouterr().err
+        assert f"{store / 'pin'}: Is a directory." in capsys.readouterr().err

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from app.errors import InvalidImage
-from app.imaging.preparation import prepare
+from app.imaging.preparation import Preparation, prepare
 from tests.support.pictures import on_paper
 
 SHAPE = (28, 28)
@@ -31,7 +31,7 @@ def test_dark_on_light_is_turned_round(digit):
 @pytest.mark.parametrize(("invert", "turned"), [("true", True), ("false", False)])
 def test_the_caller_can_decide_about_polarity(invert, turned, digit):
     expected = 1 - grey(digit) if turned else grey(digit)
-    assert np.array_equal(prepare(grey(digit), SHAPE, invert), expected)
+    assert np.array_equal(prepare(grey(digit), SHAPE, Preparation(invert)), expected)
 
 
 def test_light_on_mid_grey_is_not_mistaken_for_dark_on_light(digit):
@@ -57,7 +57,7 @@ def test_uneven_light_noise_and_specks_do_not_matter(digit):
 
 
 def test_fit_none_keeps_the_whole_picture(digit):
-    prepared = prepare(grey(on_paper(digit)), SHAPE, fit="none")
+    prepared = prepare(grey(on_paper(digit)), SHAPE, Preparation(fit="none"))
     assert prepared[:, :3].max() == 0  # 300 x 400 leaves a margin left and right
     assert prepared[0].max() < 0.05
     assert prepared.sum() < 0.6 * grey(digit).sum()
@@ -71,11 +71,11 @@ def test_an_even_picture_holds_no_digit():
 
 @given(
     hnp.arrays(np.float32, hnp.array_shapes(min_dims=2, max_dims=2, max_side=40), elements=st.floats(0, 1, width=32)),
-    st.sampled_from(["auto", "none"]),
+    st.sampled_from([Preparation(), Preparation(fit="none")]),
 )
-def test_any_picture_gives_a_digit_or_an_error_of_ours(picture, fit):
+def test_any_picture_gives_a_digit_or_an_error_of_ours(picture, how):
     try:
-        prepared = prepare(picture, SHAPE, fit=fit)
+        prepared = prepare(picture, SHAPE, how)
     except InvalidImage:
         return
     assert prepared.shape == SHAPE

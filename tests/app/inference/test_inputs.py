@@ -4,6 +4,7 @@ from PIL import Image
 
 from app.errors import ImageTooLarge, InvalidImage
 from app.imaging.png import encode_png
+from app.imaging.preparation import AUTO, Preparation
 from app.inference.executor import BoundedExecutor
 from app.inference.inputs import QUICK_FILES, ImageLoader
 from app.settings import Settings
@@ -50,25 +51,25 @@ def test_what_needs_preparing_has_no_levels(loader, engine, digit):
 @pytest.mark.parametrize("times", [1, QUICK_FILES])  # the latter in a thread
 async def test_files_and_arrays_become_one_batch_in_order(loader, digit, times):
     share = digit[np.newaxis] / np.float32(255)
-    batch = await loader.batch(SHAPE, [encode_png(digit), share[:, ::-1]] * times, "auto", "auto")
+    batch = await loader.batch(SHAPE, [encode_png(digit), share[:, ::-1]] * times, AUTO)
     assert (batch.dtype, batch.shape) == (np.float32, (2 * times, *SHAPE))
     assert batch == pytest.approx(np.concatenate([share, share[:, ::-1]] * times), abs=1e-6)
 
 
 async def test_a_photograph_is_prepared_unless_it_shall_not_be(loader, digit):
     photo = file_of(on_paper(digit), "JPEG", quality=95)
-    (prepared,) = await loader.batch(SHAPE, [photo], "auto", "auto")
-    (whole,) = await loader.batch(SHAPE, [photo], "auto", "none")
+    (prepared,) = await loader.batch(SHAPE, [photo], AUTO)
+    (whole,) = await loader.batch(SHAPE, [photo], Preparation(fit="none"))
     assert np.abs(prepared - digit / 255).mean() < 0.05 < np.abs(whole - digit / 255).mean()
 
 
 async def test_pixels_are_inverted_on_request_alone(loader):
     bright = np.full((1, *SHAPE), 0.75, np.float32)
-    for invert, level in (("auto", 0.75), ("false", 0.75), ("true", 0.25)):
-        assert (await loader.batch(SHAPE, [bright], invert, "auto") == level).all()
+    for how, level in ((AUTO, 0.75), (Preparation(invert="false"), 0.75), (Preparation(invert="true"), 0.25)):
+        assert (await loader.batch(SHAPE, [bright], how) == level).all()
 
 
 @pytest.mark.parametrize("shape", [(1, 27, 28), (0, 28, 28), (11, 28, 28)])
 async def test_pixels_of_another_shape_or_too_many_rows_are_refused(loader, shape):
     with pytest.raises(InvalidImage):
-        await loader.batch(SHAPE, [np.zeros(shape, np.float32)], "auto", "auto")
+        await loader.batch(SHAPE, [np.zeros(shape, np.float32)], AUTO)

@@ -1,5 +1,4 @@
 import asyncio
-import time
 
 from app.middleware.deadlines import Deadlines
 
@@ -7,9 +6,7 @@ from app.middleware.deadlines import Deadlines
 async def sleeper(deadlines: Deadlines, name: str, late: list[str], seconds: float = 5) -> None:
     task = asyncio.current_task()
     assert task is not None
-    deadlines[task] = time.monotonic()
-    if not deadlines.ticks:
-        deadlines.tick()
+    deadlines.begin(task)
     try:
         await asyncio.sleep(seconds)
     except asyncio.CancelledError:

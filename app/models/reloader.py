@@ -137,7 +137,9 @@ class Reloader:
         try:
             model = self._loaded(version)
         except Exception as exc:  # a bad version may fail in any way; none of them is to harm the one that serves
-            self._refuse(version, seen, exc)
+            with suppress(OSError):
+                if self._store.fingerprint(version) == seen:  # if not, it is being written, and looked at again
+                    self._refuse(version, seen, exc)
             return None
         self._served = seen
         return model

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import httpx
 import numpy as np
@@ -331,19 +331,41 @@ async def test_a_pin_on_nothing_is_told_once(text, running, caplog):
 
 
 async def test_a_store_that_goes_away_and_comes_back_is_served_on(running, caplog):
-    away = running.store.with_name("away")
+    away, back = running.store.with_name("away"), running.store.with_name("back")
     for _ in range(2):
         running.store.rename(away)
         await running.refuses()
         assert (await running.client.get("/readyz")).status_code == 200
         assert (await running.client.post("/generate", json={"z": [0, 0]})).status_code == 200
-        shutil.copytree(away, running.store)  # other files, of the same content
+        shutil.copytree(away, back)  # other files, of the same content
+        back.rename(running.store)
         shutil.rmtree(away)
         await asyncio.sleep(0.05)
     assert len(errors(caplog)) == 2
     assert running.opened == [1]
     publish_fake(running.store)
     await running.serves(2)
+
+
+class Vanishing(Versioned):
+    """Version 2 cannot be warmed up the first time, for its files are being written."""
+
+    files: ClassVar[list[Path]] = []
+
+    def warm_up(self):
+        super().warm_up()
+        if self.version == 2 and self.files:
+            os.utime(self.files.pop())
+            raise RuntimeError("half a file")
+
+
+async def test_a_version_whose_files_change_while_it_is_loaded_is_loaded_again(store, caplog):
+    async with Running(store, Vanishing).serving() as running:
+        Vanishing.files.append(store / "encoder" / "2")
+        publish_fake(store)
+        await running.serves(2)
+        assert running.opened == [1, 2, 2]
+        assert not errors(caplog)
 
 
 async def test_a_request_ends_on_the_version_it_began_on_which_is_then_freed(running):

@@ -112,6 +112,22 @@ def npy(array: npt.NDArray[Any]) -> bytes:
     return out.getvalue()
 
 
+def lines(name: str) -> list[str]:
+    """Return the lines of a text file; none of standard output, or of a file that does not exist yet.
+
+    Raises:
+        CommandError: the file cannot be read.
+    """
+    if name == STANDARD or not Path(name).exists():
+        return []
+    return read(name).decode(errors="surrogateescape").splitlines()
+
+
+def write_lines(name: str, content: list[str]) -> None:
+    """Write lines to a file, or to standard output; bytes that were no UTF-8 when read are written as they were."""
+    write(name, "".join(f"{line}\n" for line in content).encode(errors="surrogateescape"))
+
+
 def check_output(name: str, binary: bool) -> None:
     """Check that binary output does not go to a terminal, before any work is done.
 

@@ -1,7 +1,6 @@
 """`digit-vae key`: a new API key, and the setting that makes the service accept it."""
 
 import argparse
-from pathlib import Path
 
 from app.cli import files
 from app.cli.command_line import Commands
@@ -38,13 +37,8 @@ def run(options: argparse.Namespace) -> int:
     except ValueError as exc:
         raise UsageError(str(exc)) from exc
     if options.append:
-        _append(options.append, str(key))
+        files.write_lines(options.append, [*files.lines(options.append), str(key)])
     print(f"VAE_API_KEY={secret}")
     if not options.append:
         print(f"VAE_API_KEYS={key}")
     return 0
-
-
-def _append(name: str, line: str) -> None:
-    former = files.read(name).decode(errors="surrogateescape").splitlines() if Path(name).exists() else []
-    files.write(name, "\n".join([*former, line, ""]).encode(errors="surrogateescape"))

@@ -130,7 +130,7 @@ def pin(options: argparse.Namespace) -> int:
     elif options.output is None:
         print(f"export {line}")
     else:
-        files.write(options.output, _with(_lines(options.output), line).encode())
+        files.write_lines(options.output, _with(files.lines(options.output), line))
     return 0
 
 
@@ -145,18 +145,12 @@ def unpin(options: argparse.Namespace) -> int:
     return 0
 
 
-def _lines(name: str) -> list[str]:
-    if name == files.STANDARD or not Path(name).exists():
-        return []
-    return files.read(name).decode(errors="surrogateescape").splitlines()
-
-
-def _with(lines: list[str], line: str) -> str:
+def _with(lines: list[str], line: str) -> list[str]:
     """Replace the lines that set the variable by `line`, or append it."""
     places = [i for i, each in enumerate(lines) if each.strip().removeprefix("export ").startswith(f"{VARIABLE}=")]
     kept = [each for i, each in enumerate(lines) if i not in places]
     kept.insert(places[0] if places else len(kept), line)
-    return "\n".join(kept) + "\n"
+    return kept
 
 
 def _store(options: argparse.Namespace) -> ModelStore:

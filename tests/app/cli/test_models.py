@@ -100,3 +100,10 @@ def test_a_pin_that_cannot_be_written_is_told(models, store, capsys):
     for arguments in (["pin", "1", "--in-store"], ["unpin"]):
         assert models(*arguments) == 1
         assert f"{store / 'pin'}: Is a directory." in capsys.readouterr().err
+
+
+def test_a_file_of_settings_keeps_what_is_no_utf8(models, tmp_path):
+    settings = tmp_path / ".env"
+    settings.write_bytes(b"OWNER=Andr\xe9\n")
+    assert models("pin", "1", "-o", str(settings)) == 0
+    assert settings.read_bytes() == b"OWNER=Andr\xe9\nVAE_MODEL_VERSION=1\n"

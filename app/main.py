@@ -44,15 +44,9 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
 
 ROUTERS = (
-    encode.router,
-    generate.router,
-    reconstruct.router,
-    manifold.router,
-    operations.router,
+    *(each.router for each in (encode, generate, reconstruct, manifold, operations)),
     operations.counting,
-    open_inference.router,
-    tensorflow_serving.router,
-    explorer.router,
+    *(each.router for each in (open_inference, tensorflow_serving, explorer)),
 )
 UNDOCUMENTED: dict[str, Any] = {"docs_url": None, "redoc_url": None, "openapi_url": None}
 # Some 60 requests under way are more objects than the usual 700, after which all of them would be looked through.
@@ -172,7 +166,7 @@ async def running(
         reloader = Reloader(store, settings.model_version, open_version, service, app.state.metrics)
         exit_process = functools.partial(exit_for_restart, show_threads=True)
         around.enter_context(
-            Watchdog(settings.model_timeout_s, service.running_batch, service.on_model_hang, exit_process)
+            Watchdog(settings.model_timeout_s, service.batcher.running_batch, service.on_model_hang, exit_process)
         )
         try:
             with draining(service, settings.drain_s):

@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -48,22 +49,13 @@ class BatchObserver(Protocol):
         """Count a request that was dropped before its model call: its client disconnected, or its time was up."""
 
 
+@dataclass(slots=True, eq=False)
 class _Waiting:
-    __slots__ = ("answer", "call", "is_disconnected", "rows", "since")
-
-    def __init__(
-        self,
-        call: ModelCall,
-        rows: Array,
-        answer: asyncio.Future[ModelOutputs],
-        is_disconnected: IsDisconnected | None,
-        since: float,
-    ) -> None:
-        self.call = call
-        self.rows = rows
-        self.answer = answer
-        self.is_disconnected = is_disconnected
-        self.since = since
+    call: ModelCall
+    rows: Array
+    answer: asyncio.Future[ModelOutputs]
+    is_disconnected: IsDisconnected | None
+    since: float
 
     def abandoned(self, now: float) -> bool:
         """Return whether nothing awaits the result any more; ask for a disconnect only after ASK_AFTER_S."""

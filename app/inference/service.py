@@ -57,7 +57,7 @@ class Service:
         self.settings = settings
         self.draining = False  # told to stop: still answers, but wants no new callers
         self.health = Health(self.probe, settings.recovery_s, exit_process)
-        self._batcher = new_batcher(
+        self.batcher = new_batcher(
             settings.max_batch, settings.max_queue, self._inline_rows(model), observer, self.health.failed
         )
         self._executor = BoundedExecutor()
@@ -66,12 +66,12 @@ class Service:
     def swap_model(self, model: LoadedModel) -> LoadedModel:
         """Use this version for new requests. Return the previous one, which running requests may still use."""
         before, self.model = self.model, model
-        self._batcher.inline_rows = self._inline_rows(model)
+        self.batcher.inline_rows = self._inline_rows(model)
         return before
 
     async def wait_idle(self) -> None:
         """Wait until the model call that runs in the batcher's thread has ended; see Batcher.wait_idle."""
-        await self._batcher.wait_idle()
+        await self.batcher.wait_idle()
 
     async def encode(
         self,
@@ -93,7 +93,7 @@ class Service:
             Unavailable, EngineError: see Batcher.submit.
         """
         if len(inputs) == 1 and (levels := self._loader.levels(model.engine, inputs[0], how.invert)) is not None:
-            return Posterior(*await self._batcher.submit(model.engine.encode_uint8, levels, is_disconnected))
+            return Posterior(*await self.batcher.submit(model.engine.encode_uint8, levels, is_disconnected))
         batch = await self._loader.batch(model.engine.image_shape, inputs, how)
         return await self._posterior(model, batch, is_disconnected)
 
@@ -101,14 +101,14 @@ class Service:
         self, model: LoadedModel, z: FloatArray, is_disconnected: IsDisconnected | None = None
     ) -> ByteArray:
         """Decode latent vectors (n, d) to grey levels, uint8 (n, h, w)."""
-        (levels,) = await self._batcher.submit(model.engine.generate_uint8, self._checked(model, z), is_disconnected)
+        (levels,) = await self.batcher.submit(model.engine.generate_uint8, self._checked(model, z), is_disconnected)
         return levels
 
     async def generate_unrounded(
         self, model: LoadedModel, z: FloatArray, is_disconnected: IsDisconnected | None = None
     ) -> FloatArray:
         """Decode latent vectors (n, d) to images, float32 (n, h, w) in [0, 1]; `generate` rounds these."""
-        (generated,) = await self._batcher.submit(model.engine.generate, self._checked(model, z), is_disconnected)
+        (generated,) = await self.batcher.submit(model.engine.generate, self._checked(model, z), is_disconnected)
         return generated
 
     async def reconstruct(
@@ -121,7 +121,7 @@ class Service:
         """Encode every image and decode its z_mean; return the reconstructions with their loss."""
         seen = await self._loader.batch(model.engine.image_shape, inputs, how)
         posterior = await self._posterior(model, seen, is_disconnected)
-        (again,) = await self._batcher.submit(model.engine.generate, posterior.z_mean, is_disconnected)
+        (again,) = await self.batcher.submit(model.engine.generate, posterior.z_mean, is_disconnected)
         result = Reconstruction(seen, again, posterior)
         if not np.isfinite(result.loss).all():
             raise EngineError("The loss of an image is beyond all numbers: its variance is.")
@@ -207,21 +207,17 @@ class Service:
             Unavailable: the queue is full, or the batcher is closed.
         """
         with self.model as model:  # as a request: it is not freed meanwhile
-            await self._batcher.submit(functools.partial(_probed, model.engine), np.zeros(1))
-
-    def running_batch(self) -> object | None:
-        """See Batcher.running_batch."""
-        return self._batcher.running_batch()
+            await self.batcher.submit(functools.partial(_probed, model.engine), np.zeros(1))
 
     def on_model_hang(self) -> None:
         """Fail the requests that wait for a model call that does not return, and report not ready."""
         self.health.on_model_hang()
-        self._batcher.abort(ModelFailing(HANGING))
+        self.batcher.abort(ModelFailing(HANGING))
 
     async def close(self) -> None:
         """Answer the waiting requests, then free the model."""
         self.health.close()
-        await self._batcher.close()
+        await self.batcher.close()
         self._executor.close()
         self.model.engine.close()
 
@@ -231,7 +227,7 @@ class Service:
     async def _posterior(
         self, model: LoadedModel, batch: FloatArray, is_disconnected: IsDisconnected | None
     ) -> Posterior:
-        return Posterior(*await self._batcher.submit(model.engine.encode, batch, is_disconnected))
+        return Posterior(*await self.batcher.submit(model.engine.encode, batch, is_disconnected))
 
     def _checked(self, model: LoadedModel, z: FloatArray) -> FloatArray:
         d = model.engine.latent_dim

@@ -41,10 +41,6 @@ class Admission:
         """Return whether any request would be admitted now."""
         return len(self.under_way) < self._limit
 
-    def refuses(self, path: str) -> bool:
-        """Return whether a request for this path would be refused now."""
-        return not self.has_room() and path not in ALWAYS
-
     def refusal(self) -> Overloaded:
         """Count a refused request, and return its error."""
         self._metrics.rejected()

@@ -38,7 +38,7 @@ def held(source: str = "TensorFlow") -> Iterator[None]:
         source: the library that writes; each line is logged under this name.
     """
     with ExitStack() as around:
-        with suppress(OSError):  # no standard error, or no room for a file: then it comes as it comes
+        with suppress(OSError):  # no standard error, no room for a file or a process: then it comes as it comes
             original = os.dup(STDERR)
             around.callback(os.close, original)
             text = around.enter_context(tempfile.TemporaryFile())
@@ -105,26 +105,16 @@ def _wait_for_handlers() -> None:
 @contextmanager
 def _witnessed(text: IO[bytes], original: int) -> Iterator[None]:
     """Run a second process during the block, which copies `text` to `original` if this process dies."""
-    witness = _witness(text, original)
+    witness = subprocess.Popen(
+        [sys.executable, "-I", "-S", "-c", WITNESS, str(text.fileno())],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=original,
+        pass_fds=[text.fileno()],
+        process_group=0,  # Ctrl-C is none of its business
+    )
     try:
         yield
     finally:
-        if witness is not None:
-            with suppress(OSError):  # it has been killed
-                witness.communicate(b".")
-
-
-def _witness(text: IO[bytes], original: int) -> subprocess.Popen[bytes] | None:
-    """Start the second process; return None if it cannot be started."""
-    command = [sys.executable, "-I", "-S", "-c", WITNESS, str(text.fileno())]
-    try:
-        return subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=original,
-            pass_fds=[text.fileno()],
-            process_group=0,  # Ctrl-C is none of its business
-        )
-    except OSError:
-        return None
+        with suppress(OSError):  # it has been killed
+            witness.communicate(b".")

@@ -7,7 +7,7 @@ function dispatch or thread pool between the array and the kernels (docs/decisio
 
 import os
 import sys
-import time
+import timeit
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -103,20 +103,14 @@ class SavedModelEngine:
         """Return the seconds that the slower half of the model takes for n rows, the best of three calls."""
         images = np.zeros((n, *self.image_shape), np.float32)
         z = np.zeros((n, self.latent_dim), np.float32)
-        return max(_fastest(lambda: self.encode(images)), _fastest(lambda: self.generate_uint8(z)))
+        return max(
+            min(timeit.repeat(call, number=1, repeat=3))
+            for call in (lambda: self.encode(images), lambda: self.generate_uint8(z))
+        )
 
 
 def _closed(batch: Any) -> list[Any]:
     raise EngineError("This version has been let go.")
-
-
-def _fastest(call: Callable[[], Any]) -> float:
-    taken = []
-    for _ in range(3):
-        started = time.perf_counter()
-        call()
-        taken.append(time.perf_counter() - started)
-    return min(taken)
 
 
 def tensorflow() -> Any:

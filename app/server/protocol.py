@@ -25,7 +25,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from app.api.problems import http_message
 from app.errors import DigitVaeError, HeadersTooLarge, HeaderTimeout, MalformedRequest, TooManyConnections
-from app.middleware.admission import Admission
+from app.middleware.admission import ALWAYS, Admission
 from app.middleware.body_limit import WHOLE_BODY
 from app.server.connections import Connections, ConnectionState
 from app.server.response_cycle import JoiningCycle
@@ -156,8 +156,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
     def _may_be_refused(self) -> bool:
         """Return whether a refusal can be written now: no response is under way here, and the client reads."""
         return (
-            self._admission is not None
-            and self._admission.refuses(self._path())
+            self._path() not in ALWAYS
             and (self.cycle is None or self.cycle.response_complete)
             and not self.flow.write_paused
             and not self.transport.is_closing()

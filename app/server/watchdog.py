@@ -8,7 +8,6 @@ batch. The watched threads do no work for it. It counts its own checks and not t
 import asyncio
 import threading
 from collections.abc import Callable
-from types import TracebackType
 from typing import Self
 
 LOOKS = 10  # that a call must outlast
@@ -47,9 +46,7 @@ class Watchdog:
             self._thread.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *failure: object) -> None:
         self._ended.set()
 
     def _watch(self) -> None:

@@ -153,7 +153,7 @@ async def test_an_unforeseen_fault_is_a_problem_too(client, monkeypatch):
 
 
 async def test_an_overloaded_service_says_when_to_come_back(client, engine):
-    client._transport.app.service._batcher.max_queue = 0
+    client._transport.app.service.batcher.max_queue = 0
     response = await client.post("/generate", json={"z": [0, 0]})
     check_problem(response, 503, "overloaded", "again")
     assert int(response.headers["retry-after"]) >= 1

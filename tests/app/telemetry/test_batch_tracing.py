@@ -28,7 +28,7 @@ async def test_the_model_call_of_a_lone_request_is_a_child(client, exporter, pat
 async def test_requests_of_one_batch_have_a_queue_and_a_model_span_each(client, exporter, engine):
     engine.max_inline_batch = 0
     engine.gate = threading.Event()
-    client._transport.app.service._batcher.inline_rows = 0  # in the thread, where the gate holds it
+    client._transport.app.service.batcher.inline_rows = 0  # in the thread, where the gate holds it
     asked = [asyncio.create_task(client.post("/generate", json=Z)) for _ in range(4)]
     await asyncio.sleep(0.1)
     engine.gate.set()
@@ -43,6 +43,6 @@ async def test_requests_of_one_batch_have_a_queue_and_a_model_span_each(client, 
 
 
 async def test_a_request_longer_than_a_batch_has_a_span_for_each_call(client, exporter):
-    client._transport.app.service._batcher.max_batch = 100
+    client._transport.app.service.batcher.max_batch = 100
     await client.post("/generate", json={"sample": 250})
     assert [span.attributes["digit_vae.batch.rows"] for span in by_name(exporter, "model")] == [100, 100, 50]

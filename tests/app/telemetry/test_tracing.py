@@ -68,7 +68,7 @@ async def test_a_valid_traceparent_is_the_parent_and_an_invalid_one_none(client,
 
 @pytest.mark.parametrize("inline", [0, 64])
 async def test_a_fault_marks_its_spans_and_a_mistake_of_the_callers_does_not(client, exporter, inline, caplog):
-    client._transport.app.service._batcher.inline_rows = inline
+    client._transport.app.service.batcher.inline_rows = inline
     await client.post("/generate", json={"z": [666, 0]})
     (model,), (request,) = by_name(exporter, "model"), by_name(exporter, "POST /generate")
     assert model.status.status_code == request.status.status_code == StatusCode.ERROR

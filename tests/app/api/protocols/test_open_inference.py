@@ -366,7 +366,7 @@ async def test_overload_and_faults_are_in_the_protocols_form(client, engine, cap
     check_error(broken, 500, "log")
     assert "RuntimeError" in caplog.text
     assert "RuntimeError" not in broken.text
-    client._transport.app.service._batcher.max_queue = 0
+    client._transport.app.service.batcher.max_queue = 0
     refused = await client.post(f"{GENERATOR}/infer", json={"inputs": [Z]})
     check_error(refused, 503, "again")
     assert int(refused.headers["retry-after"]) >= 1
@@ -392,7 +392,7 @@ async def test_told_to_stop_it_is_not_ready(settings):
             assert (await client.get("/v2/health/live")).status_code == 200
             assert (await client.post(f"{GENERATOR}/infer", json={"inputs": [Z]})).status_code == 200
             assert app.service is not None
-            app.service._batcher._closed = True
+            app.service.batcher._closed = True
             check_error(await client.post(f"{GENERATOR}/infer", json={"inputs": [Z]}), 503, "stopping")
     finally:
         signal.signal(signal.SIGTERM, before)

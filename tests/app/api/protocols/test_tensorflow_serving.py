@@ -165,7 +165,7 @@ async def test_a_bad_address_is_an_error_in_the_apis_form(client, method, path, 
 async def test_size_overload_and_faults_are_in_the_apis_form(client, engine):
     check_error(await client.post(f"{ENCODER}:predict", content=b"x" * (2**20 + 1)), 413, "1,048,576")
     check_error(await client.post(f"{GENERATOR}:predict", json={"instances": [[666, 0]]}), 500, "log")
-    client._transport.app.service._batcher.max_queue = 0
+    client._transport.app.service.batcher.max_queue = 0
     refused = await client.post(f"{GENERATOR}:predict", json={"instances": [[0, 0]]})
     check_error(refused, 503, "again")
     assert int(refused.headers["retry-after"]) >= 1

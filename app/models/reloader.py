@@ -162,7 +162,8 @@ class Reloader:
     def _refuse(self, version: int, seen: Fingerprint, error: Exception) -> None:
         self._refused[version] = seen
         reason = error.detail if isinstance(error, DigitVaeError) else f"{type(error).__name__}: {error}"
-        log.error("version %d is refused, %d serves on: %s", version, self._service.model.version, _line(reason))
+        line = " ".join(reason.split())[:300]  # a library's message may fill a page
+        log.error("version %d is refused, %d serves on: %s", version, self._service.model.version, line)
         self._observer.reload_failed()
 
     def _swap(self, model: LoadedModel) -> None:
@@ -199,8 +200,3 @@ def _short_turns() -> Iterator[None]:
         yield
     finally:
         sys.setswitchinterval(usual)
-
-
-def _line(text: str) -> str:
-    """Return a text as one line of at most 300 characters: a library's message may fill a page."""
-    return " ".join(text.split())[:300]

@@ -10,7 +10,6 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import FrameType
 from typing import NoReturn
 
 import uvicorn
@@ -81,7 +80,8 @@ def _config(settings: Settings, host: str, port: int, workers: int) -> uvicorn.C
 
 def _run(config: uvicorn.Config) -> int:
     """Serve until stopped; return the exit code. Unlike uvicorn.run, report a worker that failed to start."""
-    signal.signal(signal.SIGTERM, _exit)
+    # A requested stop is a success; uvicorn raises the signal again once it has shut down.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
         if config.workers == 1:
             AnnouncingServer(config).run()
@@ -121,8 +121,3 @@ def _connections(settings: Settings) -> Connections:
     if soft != resource.RLIM_INFINITY and soft < allowed:
         resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
     return Connections(settings.model_copy(update={"max_connections": max(1, allowed - OTHER_FILES)}))
-
-
-def _exit(signum: int, frame: FrameType | None) -> NoReturn:
-    """Exit with 0: a requested stop is a success, and uvicorn raises the signal again once it has shut down."""
-    sys.exit(0)

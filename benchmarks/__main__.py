@@ -12,10 +12,12 @@ import statistics
 import subprocess
 import sys
 from collections import defaultdict
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 from benchmarks import report, service
+from benchmarks.awake import cores_awake
 from benchmarks.servers import ALL, Contender, running
 from benchmarks.wrk import closed_loop
 from tests.support.paths import ROOT
@@ -32,11 +34,15 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     chosen = [each for each in ALL if not options.only or any(name in each.name for name in options.only)]
     result: dict[str, Any] = {"machine": _machine(), "store": options.store.name, "runs": options.runs}
-    result["points"] = against_peers(chosen, options.store, options.runs, options.seconds)
+    result["awake"] = options.awake
+    with cores_awake() if options.awake else nullcontext():
+        result["points"] = against_peers(chosen, options.store, options.runs, options.seconds)
     print(report.table(result["points"]), flush=True)
     if not options.only:
         result["own"] = service.measure(options.store, options.runs, options.seconds)
         print(report.own_table(result["own"]))
+    if options.out is None:
+        return 0
     options.out.mkdir(parents=True, exist_ok=True)
     (options.out / "bench.json").write_text(json.dumps(result, indent=1) + "\n")
     report.picture(result["points"], options.out / "bench.png")
@@ -93,7 +99,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--seconds", type=int, default=4, help="length of one point, in whole seconds for wrk")
     parser.add_argument("--store", type=Path, default=ROOT / "model_store", help="what all of them serve")
-    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results")
+    parser.add_argument("--awake", action="store_true", help="keep idle cores from halting, beside the peers")
+    parser.add_argument("--out", type=Path, help="folder for bench.json and bench.png; by default nothing is written")
     parser.add_argument("--only", nargs="*", help=f"parts of names; among {', '.join(each.name for each in ALL)}")
     return parser
 

@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from importlib.metadata import distributions
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from app.imaging.decode import decode_grey, open_picture
@@ -102,17 +103,22 @@ def python_of(package: str) -> str:
     if not python.exists():
         uv = os.environ.get("UV", "uv")
         requires = tomllib.loads((PEERS / "peers.toml").read_text())[package]["requires"]
-        subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, str(folder)], check=True)
         wanted = [own_tensorflow() if each == "tensorflow" else each for each in requires]
-        subprocess.run([uv, "pip", "install", "--quiet", "--python", str(python), *wanted], check=True)
+        subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, str(folder)], check=True)
+        try:
+            subprocess.run([uv, "pip", "install", "--quiet", "--python", str(python), *wanted], check=True)
+        except subprocess.CalledProcessError:
+            shutil.rmtree(folder)  # or the next run would take it for a whole one
+            raise
     return str(python)
 
 
 def own_tensorflow() -> str:
     """Return the requirement that gives a peer the TensorFlow of this environment."""
-    installed = {each.metadata["Name"]: each.version for each in distributions()}
-    name = "tensorflow-cpu" if "tensorflow-cpu" in installed else "tensorflow"
-    return f"{name}=={installed[name]}"
+    try:
+        return f"tensorflow-cpu=={version('tensorflow-cpu')}"
+    except PackageNotFoundError:
+        return f"tensorflow=={version('tensorflow')}"
 
 
 @contextmanager

@@ -37,9 +37,9 @@ class Admission:
         self._max_requests = max_requests
         self._limit: float = max_requests
 
-    def has_room(self) -> bool:
-        """Return whether any request would be admitted now."""
-        return len(self.under_way) < self._limit
+    def has_room(self, tasks: int = 0) -> bool:
+        """Return whether a request would be admitted now, beside `tasks` that were made and may not have begun."""
+        return max(len(self.under_way), tasks) < self._limit
 
     def refusal(self) -> Overloaded:
         """Count a refused request, and return its error."""

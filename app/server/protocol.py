@@ -141,7 +141,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         )
         if many or self.parser.get_method() == CONNECT:
             self._check_head()
-        if self._admission is not None and not self._admission.has_room() and self._may_be_refused():
+        if self._admission is not None and not self._admission.has_room(len(self.tasks)) and self._may_be_refused():
             self._held = b""
         else:
             super().on_headers_complete()

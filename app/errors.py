@@ -22,6 +22,8 @@ DigitVaeError                      500 internal-error
 │   ├── AnswerTooLarge             422 answer-too-large        what was asked for is more than is sent
 │   ├── RateLimited                429 rate-limited            more requests than one caller may send
 │   ├── HeadersTooLarge            431 headers-too-large       too many header fields, or too long
+│   ├── UnsupportedCoding          501 unsupported-coding      a transfer coding other than chunked
+│   ├── UnsupportedVersion         505 unsupported-version     HTTP other than 1.1 and 1.0
 │   └── CallerLeft                 499 caller-left             hung up before its turn; seen in metrics only
 ├── Unavailable                    503 unavailable             try again later
 │   ├── Overloaded                 503 overloaded              the queue is full
@@ -96,6 +98,18 @@ class Unauthorized(RequestError):
 
 class MalformedRequest(RequestError):
     """The bytes are no request in HTTP."""
+
+
+class UnsupportedCoding(RequestError):
+    """The body comes in a transfer coding that is not read (RFC 9112, 6.1)."""
+
+    status = 501
+
+
+class UnsupportedVersion(RequestError):
+    """The request is in another version of HTTP than is spoken here (RFC 9110, 15.6.6)."""
+
+    status = 505
 
 
 class NotFound(RequestError):

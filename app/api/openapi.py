@@ -20,7 +20,7 @@ BINARY: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
 TEXT: dict[str, Any] = {"schema": {"type": "string"}}
 PROBLEM_REF = {"schema": {"$ref": "#/components/schemas/Problem"}}
 PROTOCOL_REF = {"schema": {"$ref": "#/components/schemas/ProtocolError"}}
-ANY = (400, 408, 431, 503)  # malformed or slow requests, too many header fields or connections
+ANY = (400, 408, 431, 501, 503, 505)  # malformed or slow requests, too many header fields or connections
 
 SCHEMES: dict[str, Any] = {
     "bearer": {"type": "http", "scheme": "bearer", "description": "Authorization: Bearer KEY"},
@@ -42,7 +42,9 @@ _REASONS = {
     422: "Well-formed, but not what the model can take",
     431: "Too many header fields, or too long",
     500: "The model failed",
+    501: "A transfer coding other than chunked",
     503: "Not now; see Retry-After",
+    505: "A version of HTTP other than 1.1 and 1.0",
 }
 
 _FORM = {

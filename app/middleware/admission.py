@@ -1,6 +1,7 @@
 """A limit of concurrent requests, with a deadline for each."""
 
 import asyncio
+from collections.abc import Iterable
 from typing import Any
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -46,7 +47,7 @@ class Admission:
         self._metrics.rejected()
         return Overloaded("Too many requests are under way. Try again in a second.")
 
-    def refusal_message(self, path: str, headers: list[tuple[bytes, bytes]]) -> bytes:
+    def refusal_message(self, path: str, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
         """Count a request that is refused before it has a task, and return the complete HTTP message that says so."""
         self._metrics.request(path, Overloaded.status, 0.0)
         return http_message(self.refusal(), path, self._ids.of({"headers": headers}), keep_alive=True)

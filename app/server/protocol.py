@@ -1,6 +1,9 @@
 """uvicorn's HTTP protocol with limits on a client's bytes before, between and after bodies, and on its pace.
 
-A connection that exceeds a limit is answered with a problem document, if that is still possible, and closed. Bodies
+What comes on a connection is read up to its last request: up to bytes that are no request or exceed a limit, up to
+`Connection: close`, or up to the client's half-close. Requests that came whole before are answered in their order, then
+comes the problem document, if one is due, and the connection is closed. `_end_of_requests` is the only way there. So a
+request has one answer, an answer belongs to one request, and no connection stays open on which nothing is read. Bodies
 have further limits inside the application, where their routes are known: middleware/body_limit.py. Besides, here is
 done what uvicorn has no setting for:
 
@@ -10,6 +13,8 @@ done what uvicorn has no setting for:
 - `Upgrade` is ignored, as a server may that offers no other protocol (RFC 9110, 7.8). llhttp stops parsing HTTP at the
   end of such a head: the body would be lost, or be parsed as the next request. Java's HttpClient sends the field with
   every first request, and so do proxies set up for WebSockets.
+- Trailers are dropped (RFC 9110, 6.5.1): uvicorn lets them change the header fields.
+- `Host`, the version and transfer codings are checked (RFC 9112, 2.3, 3.2, 6.1).
 """
 
 import asyncio
@@ -24,16 +29,27 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from app.api.problems import http_message
-from app.errors import DigitVaeError, HeadersTooLarge, HeaderTimeout, MalformedRequest, TooManyConnections
+from app.errors import (
+    BodyTooLarge,
+    DigitVaeError,
+    HeadersTooLarge,
+    HeaderTimeout,
+    MalformedRequest,
+    TooManyConnections,
+    UnsupportedCoding,
+    UnsupportedVersion,
+)
 from app.middleware.admission import ALWAYS, Admission
 from app.middleware.body_limit import WHOLE_BODY
 from app.server.connections import Connections, ConnectionState
 from app.server.response_cycle import JoiningCycle
 
 CONNECT = b"CONNECT"
+HOSTS = {"1.1": (1,), "1.0": (0, 1)}  # how many fields `Host` a request of each version that is served has
 MAX_PIPELINED = 64  # requests that wait for their turn on one connection
 LINGER_S = 2.0
 MAX_LINGERING = 256
+HALF_CLOSED_S = 2.0  # for what a client asked before it closed its side; then it is taken to have gone
 RESET = struct.pack("ii", 1, 0)  # linger, for no time: close() resets the connection, and its buffers go
 STOP_LINGER_S = 0.1
 STOP_TURNS = 4  # of the event loop, in each of which it looks for what has arrived, however late its timers are
@@ -54,7 +70,9 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         self._held: bytes | None = None  # what has come of the body of a request that is to be refused
         self._framing = 0  # bytes of pieces in which the head did not end, or that were no body
         self._refusal: DigitVaeError | None = None  # of a head that the parser is in the middle of
-        self._refused = False
+        self._last_words: bytes | None = None  # set once no more is read: sent after the answers that are under way
+        self._half_closed = False
+        self._answering: RequestResponseCycle | None = None  # the latest request whose turn has come
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Count a new connection, or refuse it."""
@@ -70,6 +88,8 @@ class LimitedHttpProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse bytes from the client, and count those of a head or a body that is not complete yet."""
+        if self._last_words is not None:
+            return
         self._piece = len(data)
         cycle = self.cycle
         if self.scope is self._ended:
@@ -89,9 +109,9 @@ class LimitedHttpProtocol(HttpToolsProtocol):
                     break
                 except httptools.HttpParserUpgrade as stop:
                     data = self._head_without_upgrade() + data[stop.args[0] :]
-        except httptools.HttpParserError:
+        except httptools.HttpParserError as error:
             self.logger.warning("Invalid HTTP request received.")
-            self.send_400_response("")
+            self._refuse(self._refusal or _malformed(error))
         if self._held is not None:  # the body of a request to be refused did not end with these bytes
             self._let_in()
 
@@ -127,8 +147,8 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         body = len(cycle.body) - before
         self._framing += len(data) - 2 * body  # chunks of a byte or two are a waste, yet allowed for a while
         most = self._settings.max_header_bytes + (self._settings.max_body_bytes if cycle.response_complete else 0)
-        if self._framing > most or len(self.headers) > 2 * self._settings.max_headers:
-            self._close_with()
+        if self._framing > most or len(self.headers) > self._settings.max_headers:
+            self._refuse(self._head_too_large())
 
     def on_headers_complete(self) -> None:
         """Check a request's head against the limits; admit the request, or hold it to be refused."""
@@ -139,15 +159,23 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             or self._piece > self._settings.max_header_bytes
             or self.pipeline
         )
-        if many or self.parser.get_method() == CONNECT:
-            self._check_head()
+        names = [name for name, _ in self.headers]
+        if (
+            many
+            or self.parser.get_method() == CONNECT
+            or b"transfer-encoding" in names
+            or names.count(b"host") not in HOSTS.get(self.parser.get_http_version(), ())
+        ):
+            self._check_head(names)
         if self._admission is not None and not self._admission.has_room(len(self.tasks)) and self._may_be_refused():
             self._held = b""
         else:
             super().on_headers_complete()
+        self.headers = []  # of trailers, for the request has the list so far
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         cycle.__class__ = JoiningCycle
+        self._answering = cycle
         super()._start_asgi_task(cycle, app)
 
     def _path(self) -> str:
@@ -183,11 +211,15 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             if self.cycle is not None and self.cycle.scope is self.scope:
                 self.cycle.scope[WHOLE_BODY] = len(self.cycle.body)  # type: ignore[literal-required]
         self._ended = self.scope
+        if not self.parser.should_keep_alive():  # it reads no further; a trailer may have told it so
+            if self.cycle is not None and not self.cycle.response_complete:
+                self.cycle.keep_alive = False
+            self._end_of_requests()
 
     def _refuse_held(self) -> None:
         """Refuse the request that has just ended; the connection goes on."""
         assert self._admission is not None
-        self.transport.write(self._admission.refusal_message(self._path(), self.headers))
+        self.transport.write(self._admission.refusal_message(self._path(), self.scope["headers"]))
         self.server_state.total_requests += 1
         self._answered, self._held = self.scope, None
         self.cycle = self.scope = None  # type: ignore[assignment]
@@ -199,7 +231,8 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         if held:
             super().on_body(held)
 
-    def _check_head(self) -> None:
+    def _check_head(self, names: list[bytes]) -> None:
+        version, codings = self.parser.get_http_version(), [v for n, v in self.headers if n == b"transfer-encoding"]
         size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
         if len(self.headers) > self._settings.max_headers or size > self._settings.max_header_bytes:
             self._refusal = self._head_too_large()
@@ -207,18 +240,22 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             self._refusal = MalformedRequest(f"More than {MAX_PIPELINED} requests wait on this connection.")
         elif self.parser.get_method() == CONNECT:
             self._refusal = MalformedRequest("CONNECT asks for a tunnel, and this server is no proxy.")
+        elif version not in HOSTS:
+            self._refusal = UnsupportedVersion(f"The version {version} of HTTP is not spoken here, but 1.1 and 1.0.")
+        elif names.count(b"host") not in HOSTS[version]:
+            self._refusal = MalformedRequest("A request has exactly one field `Host`, in HTTP/1.0 at most one.")
+        elif codings and version == "1.0":
+            self._refusal = MalformedRequest("HTTP/1.0 has no Transfer-Encoding.")
+        elif codings and [coding.lower() for coding in codings] != [b"chunked"]:
+            self._refusal = UnsupportedCoding("The only transfer coding that is read is `chunked`, once.")
         if self._refusal:
-            raise self._refusal  # the parser stops, and uvicorn calls send_400_response
+            raise self._refusal  # the parser stops
 
     def _head_too_large(self) -> HeadersTooLarge:
         return HeadersTooLarge(
             f"The request's line and header fields are more than the {self._settings.max_header_bytes:,} bytes, or the "
             f"{self._settings.max_headers} fields, that are read."
         )
-
-    def send_400_response(self, msg: str) -> None:
-        """Answer bytes that are not HTTP with a problem document; uvicorn would answer in plain text."""
-        self._refuse(self._refusal or MalformedRequest("The bytes are not a request in HTTP/1.1 (RFC 9112)."))
 
     def on_response_complete(self) -> None:
         """Start the next pipelined request, as uvicorn does, but no idle timer: the sweep closes idle connections."""
@@ -228,6 +265,17 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         self.flow.resume_reading()
         if self.pipeline:
             self._start_asgi_task(*self.pipeline.pop())
+        elif self._last_words is not None:
+            self._close()
+
+    def eof_received(self) -> bool:  # type: ignore[override]  # as asyncio has it
+        """Answer what has come whole (see RFC 9112, 9.6), unless it takes so long that the client may have gone."""
+        self._half_closed = True
+        self._end_of_requests()
+        if self.transport.is_closing():
+            return False
+        self.loop.call_later(HALF_CLOSED_S, self.transport.close)
+        return True
 
     def shutdown(self) -> None:
         """Answer the requests that are here or on their way, then close."""
@@ -273,24 +321,45 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             self.transport.close()
 
     def _refuse(self, error: DigitVaeError) -> None:
-        """Send an error and close the connection."""
-        self._close_with(http_message(error, self.url.decode("latin-1") if self.scope else ""))
+        """Read no more; send an error, after the answers that are under way, and close the connection."""
+        self._end_of_requests(http_message(error, self.url.decode("latin-1") if self.scope else ""))
 
-    def _close_with(self, message: bytes = b"") -> None:
-        """Send `message` and close.
+    def _end_of_requests(self, last_words: bytes = b"") -> None:
+        """Read no more requests; answer those that came whole, send the last words, and close the connection.
 
-        While a response is under way, abort without `message`: the client could not distinguish it from the response.
+        The last words answer what came last and not whole. They are left out if that has its answer already.
         """
-        if self._refused or self.transport.is_closing():
+        if self._last_words is not None or self.transport.is_closing():
             return
-        self._refused = True
+        self._last_words = last_words
+        self._held = None
+        if self.cycle is not None and self.cycle.scope is self.scope and self.scope is not self._ended:
+            self._break_off(self.cycle)
+        if self._answering is None or self._answering.response_complete:
+            self._close()
+
+    def _break_off(self, cycle: RequestResponseCycle) -> None:
+        """End the request of a cycle, whose body will not come whole."""
+        if cycle is not self._answering:  # it waits for its turn
+            self.pipeline.popleft()
+            self.cycle = self._answering  # type: ignore[assignment]
+            return
+        if cycle.response_started:
+            self._last_words = b""
+            cycle.keep_alive = cycle.more_body = False
+        else:
+            cycle.disconnected = True
+            self._answering = None
+        cycle.message_event.set()
+
+    def _close(self) -> None:
         self._connections.forget(self)
-        if self.cycle is not None and not self.cycle.response_complete:
-            self.transport.abort()
-            return
-        if message:
-            self.transport.write(message)
-        self._close_lingering()
+        if self._last_words:
+            self.transport.write(self._last_words)
+        if self._half_closed:
+            self.transport.close()
+        else:
+            self._close_lingering()
 
     def _close_lingering(self) -> None:
         """Half-close and discard input for LINGER_S, so that the client can read the response (RFC 9112, 9.6)."""
@@ -320,6 +389,13 @@ class _Discarding(asyncio.Protocol):
         """Stop counting the connection."""
         self._connections.leaving -= 1
         self._left.connection_lost(exc)
+
+
+def _malformed(error: httptools.HttpParserError) -> DigitVaeError:
+    """Return the error for bytes that the parser refuses."""
+    if "Content-Length overflow" in str(error):
+        return BodyTooLarge("The declared length of the body is more than 64 bits hold.")
+    return MalformedRequest("The bytes are not a request in HTTP/1.1 (RFC 9112).")
 
 
 def _in_the_kernel(connection: socket.socket | None) -> int:

@@ -25,6 +25,8 @@ class JoiningCycle(RequestResponseCycle):
     async def send(self, message: Message) -> None:  # type: ignore[override]  # the same messages, otherwise typed
         """Take a message of the response; see ASGI."""
         if message["type"] == "http.response.start" and not self.response_started:
+            if self.waiting_for_100_continue and self.more_body:  # the body may come, or may not (RFC 9110, 10.1.1)
+                self.keep_alive = False
             self._start = message  # or a second one, if the application failed after the first
             return
         start, self._start = self._start, None

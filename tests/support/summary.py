@@ -34,6 +34,9 @@ def wanted() -> dict[str, bool]:
     return {
         "the explorer in a browser: there is no chromium (apt-get install chromium)": bool(CHROMIUM),
         "the container image: no Docker engine answers (.ci/docker-engine)": engine_answers(),
+        "shared connections: there is no haproxy or no nginx (apt-get install haproxy nginx-light)": all(
+            map(shutil.which, ("haproxy", "nginx"))
+        ),
         "power cuts and full disks: there is no strace (apt-get install strace)": bool(shutil.which("strace")),
     }
 

@@ -89,6 +89,7 @@ async def test_trailers_are_bounded(settings, tail):
         await caller.send(POST + b"transfer-encoding: chunked\r\n\r\n")
         await asyncio.sleep(0.05)
         caller.writer.write(b"1\r\n{\r\n0\r\n" + tail)
+        assert await caller.problem() == (431, "headers-too-large")
         assert await caller.ended()
         assert await live.works()
 
@@ -224,6 +225,16 @@ async def test_what_is_no_http_is_a_problem(settings, junk):
         assert await caller.problem() == (400, "malformed-request")
 
 
+async def test_a_half_closed_connection_has_its_answer(settings):
+    async with bounded(settings) as live:
+        caller = await live.connect()
+        caller.writer.write(GOOD * 2)
+        caller.writer.write_eof()
+        for _ in range(2):
+            assert (await caller.answer())[0] == 200
+        assert await caller.ended(within_s=1)
+
+
 async def test_requests_that_wait_on_one_connection_are_bounded(settings):
     async with bounded(settings) as live:
         caller = await live.connect()
@@ -231,6 +242,9 @@ async def test_requests_that_wait_on_one_connection_are_bounded(settings):
         for _ in range(MAX_PIPELINED):
             assert (await caller.answer())[0] == 200
         await caller.send(GOOD * (MAX_PIPELINED + 10))
+        for _ in range(MAX_PIPELINED + 1):  # one has its turn, and so many wait
+            assert (await caller.answer())[0] == 200
+        assert await caller.problem() == (400, "malformed-request")
         assert await caller.ended()
 
 

@@ -77,6 +77,8 @@ async def test_too_many_of_them_in_one_segment_end_the_connection(settings):
         await caller.send(post(OFFERS[0]) * MAX_PIPELINED)
         assert [(await caller.answer())[0] for _ in range(MAX_PIPELINED)] == [200] * MAX_PIPELINED
         await caller.send(post(OFFERS[0]) * 10 * MAX_PIPELINED)
+        assert [(await caller.answer())[0] for _ in range(MAX_PIPELINED + 1)] == [200] * (MAX_PIPELINED + 1)
+        assert await caller.problem() == (400, "malformed-request")
         assert await caller.ended()
         assert await live.works()
 

@@ -123,10 +123,6 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         fields = [b"%b: %b\r\n" % field for field in self.headers if field[0] != b"upgrade"]
         return b"%b %b HTTP/%b\r\n%b\r\n" % (method, self.url, version, b"".join(fields))
 
-    def _will_be_parsed_again(self) -> bool:
-        """Return whether the parser is at a message that will be parsed again without `Upgrade`."""
-        return bool(self.parser.should_upgrade()) and self.parser.get_method() != CONNECT
-
     def _more_of_the_head(self, data: bytes) -> None:
         scope = self.scope
         self._parse(data)
@@ -152,21 +148,20 @@ class LimitedHttpProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Check a request's head against the limits; admit the request, or hold it to be refused."""
-        if self._will_be_parsed_again():
-            return
-        many = (
-            len(self.headers) > self._settings.max_headers
+        if self.parser.should_upgrade() and self.parser.get_method() != CONNECT:
+            return  # it will be parsed again
+        fields = dict(self.headers)
+        if (
+            b"host" not in fields
+            or b"transfer-encoding" in fields
+            or len(fields) != len(self.headers)
+            or len(fields) > self._settings.max_headers
             or self._piece > self._settings.max_header_bytes
             or self.pipeline
-        )
-        names = [name for name, _ in self.headers]
-        if (
-            many
-            or self.parser.get_method() == CONNECT
-            or b"transfer-encoding" in names
-            or names.count(b"host") not in HOSTS.get(self.parser.get_http_version(), ())
+            or self.parser.should_upgrade()
+            or self.parser.get_http_version() != "1.1"
         ):
-            self._check_head(names)
+            self._check_head()
         if self._admission is not None and not self._admission.has_room(len(self.tasks)) and self._may_be_refused():
             self._held = b""
         else:
@@ -202,8 +197,8 @@ class LimitedHttpProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """Record that a request is complete, even one that is answered already, which uvicorn does not record."""
-        if self._will_be_parsed_again():
-            return
+        if self.parser.should_upgrade():
+            return  # it will be parsed again
         if self._held is not None:
             self._refuse_held()
         else:
@@ -231,8 +226,9 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         if held:
             super().on_body(held)
 
-    def _check_head(self, names: list[bytes]) -> None:
-        version, codings = self.parser.get_http_version(), [v for n, v in self.headers if n == b"transfer-encoding"]
+    def _check_head(self) -> None:
+        version, hosts = self.parser.get_http_version(), sum(name == b"host" for name, _ in self.headers)
+        codings = [value.lower() for name, value in self.headers if name == b"transfer-encoding"]
         size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
         if len(self.headers) > self._settings.max_headers or size > self._settings.max_header_bytes:
             self._refusal = self._head_too_large()
@@ -242,11 +238,11 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             self._refusal = MalformedRequest("CONNECT asks for a tunnel, and this server is no proxy.")
         elif version not in HOSTS:
             self._refusal = UnsupportedVersion(f"The version {version} of HTTP is not spoken here, but 1.1 and 1.0.")
-        elif names.count(b"host") not in HOSTS[version]:
+        elif hosts not in HOSTS[version]:
             self._refusal = MalformedRequest("A request has exactly one field `Host`, in HTTP/1.0 at most one.")
         elif codings and version == "1.0":
             self._refusal = MalformedRequest("HTTP/1.0 has no Transfer-Encoding.")
-        elif codings and [coding.lower() for coding in codings] != [b"chunked"]:
+        elif codings not in ([], [b"chunked"]):
             self._refusal = UnsupportedCoding("The only transfer coding that is read is `chunked`, once.")
         if self._refusal:
             raise self._refusal  # the parser stops

@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from app.errors import ImageTooLarge, InvalidImage
+from app.imaging.png import without_texts
 from app.imaging.types import ByteArray, FloatArray
 
 # Pillow registers dozens of openers; a service reads the few formats that people send it.
@@ -24,6 +25,10 @@ MEDIA_TYPES = ("image/png", "image/jpeg", "image/webp", "image/bmp")
 HEADER_READS = 4096
 DATA_READS = 65536
 MAX_SCANS = 64  # of a progressive JPEG, each of which goes over all pixels; ten are usual
+MAX_SCANNED_PIXELS = 640_000_000  # ... by all of them
+MAX_ASPECT = 100  # of the sides: a strip has few pixels and many rows, each of which costs
+MAX_WEBP_PIXELS = 16_000_000  # its decoder holds a picture three times, four bytes a pixel
+MAX_RLE_PIXELS = 1_000_000  # of a BMP with run lengths, which is unpacked in Python
 _START_OF_SCAN = b"\xff\xda"
 
 # A digit is drawn in 20 x 20 pixels: detail beyond this many pixels a side is only time and memory.
@@ -31,6 +36,7 @@ WORKING_SIDE = 768
 WORKING_PIXELS = 4_000_000  # ... and so is a strip that is narrow, but long without end
 
 _JPEG = ("JPEG", "MPO")
+_RLE = (1, 2)  # what Pillow tells of a BMP; of other formats it is a word
 
 # Where a PNG may have an orientation or transparency.
 _NOT_PLAIN = frozenset({"exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif", "transparency"})
@@ -97,13 +103,13 @@ def open_picture(data: bytes, max_pixels: int) -> Image.Image:
         max_pixels: maximum number of pixels to decode.
 
     Raises:
-        InvalidImage: the file is empty, damaged, animated, of another format, or a JPEG of too many scans.
+        InvalidImage: the file is empty, damaged, animated, of another format, a strip, or costs too much to decode.
         ImageTooLarge: the header announces more than `max_pixels`.
     """
     if not data:
         raise InvalidImage("The picture is empty: it has no bytes. Send a PNG, JPEG, WebP or BMP file.")
     try:
-        picture = Image.open(ReadLimitedFile(data, HEADER_READS), formats=FORMATS)
+        picture = Image.open(ReadLimitedFile(without_texts(data), HEADER_READS), formats=FORMATS)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as exc:
         raise ImageTooLarge(f"The picture has more than the {max_pixels:,} pixels that are read.") from exc
     except UnidentifiedImageError as exc:
@@ -113,12 +119,21 @@ def open_picture(data: bytes, max_pixels: int) -> Image.Image:
     except Exception as exc:  # a damaged header may fail in any way inside the decoders
         raise InvalidImage(f"The picture's header cannot be read ({type(exc).__name__}).") from exc
     width, height = picture.size
-    if width * height > max_pixels:
+    most = min(max_pixels, MAX_WEBP_PIXELS) if picture.format == "WEBP" else max_pixels
+    if width * height > most:
         raise ImageTooLarge(
-            f"The picture has {width} x {height} = {width * height:,} pixels; at most {max_pixels:,} are read."
+            f"The picture has {width} x {height} = {width * height:,} pixels; at most {most:,} are read."
         )
-    if picture.format in _JPEG and data.count(_START_OF_SCAN) > MAX_SCANS:
-        raise InvalidImage(f"The JPEG has more than {MAX_SCANS} scans. Save it anew.")
+    if max(width, height) > MAX_ASPECT * min(width, height):
+        raise InvalidImage(
+            f"The picture has {width} x {height} pixels; one side may be {MAX_ASPECT} times as long as the other."
+        )
+    if picture.format in _JPEG:
+        scans = data.count(_START_OF_SCAN)
+        if scans > MAX_SCANS or scans * width * height > MAX_SCANNED_PIXELS:
+            raise InvalidImage(f"The JPEG has {scans} scans, too many for its size. Save it anew.")
+    if picture.info.get("compression") in _RLE and width * height > MAX_RLE_PIXELS:
+        raise InvalidImage(f"The BMP has run lengths and more than {MAX_RLE_PIXELS:,} pixels. Save it as PNG.")
     # A phone's MPO is a JPEG with a second view or a depth map behind it; its first frame is the photograph.
     if picture.format != "MPO" and getattr(picture, "is_animated", False):
         raise InvalidImage("The picture is animated. Send one frame of it as a still picture.")

@@ -10,6 +10,10 @@ from PIL import Image
 
 from app.imaging.types import ByteArray
 
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+TEXTS = (b"tEXt", b"zTXt", b"iTXt", b"iCCP")
+ORIENTATIONS = (b"XML:com.adobe.xmp\0", b"Raw profile type exif\0", b"Raw profile type APP1\0")
+MAX_TEXT_BYTES = MAX_CHUNKS = 65536
 # PNGs of at most so many pixels are stored, not compressed: they fit one packet either way.
 SMALL_PIXELS = 1024
 
@@ -50,9 +54,35 @@ def is_minimal_png(data: bytes, shape: tuple[int, int]) -> bool:
     return int.from_bytes(data[33:37], "big") == len(data) - len(head) - len(tail) - 12
 
 
+def without_texts(data: bytes) -> bytes:
+    """Return a PNG file without texts and colour profile; return any other file as it is.
+
+    Pillow inflates them while it reads a header, a megabyte each. Nothing here looks at them, but for the texts that
+    may hold an orientation, of each of which the first is kept.
+
+    Raises:
+        ValueError: it is in more pieces than a picture needs.
+    """
+    if not data.startswith(SIGNATURE):
+        return data
+    kept, at, wanted = [SIGNATURE], len(SIGNATURE), [*ORIENTATIONS]
+    for _ in range(MAX_CHUNKS):
+        if at >= len(data):
+            return b"".join(kept)
+        end = at + 12 + int.from_bytes(data[at : at + 4], "big")
+        keyword = next((each for each in wanted if data.startswith(each, at + 8)), b"")
+        if keyword and end - at <= MAX_TEXT_BYTES:
+            wanted.remove(keyword)
+            kept.append(data[at:end])
+        elif data[at + 4 : at + 8] not in TEXTS:
+            kept.append(data[at:end])
+        at = end
+    raise ValueError("more chunks than a picture needs")
+
+
 @lru_cache(64)
 def _png_frame(height: int, width: int) -> tuple[bytes, bytes]:
     """Return the bytes before and after the data of an 8-bit grey PNG (ISO/IEC 15948, 11.2)."""
     header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    head = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
+    head = SIGNATURE + struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
     return head, struct.pack(">I", 0) + b"IEND" + struct.pack(">I", zlib.crc32(b"IEND"))

@@ -4,6 +4,7 @@ service and inputs --run--> BoundedExecutor. The model has a thread of its own, 
 """
 
 import asyncio
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -17,14 +18,18 @@ MAX_WAITING = 128  # at ten milliseconds each, the last one waits less than a se
 
 
 class BoundedExecutor:
-    """Two threads behind a bounded queue. Must be used on one event loop."""
+    """Threads behind a bounded queue, by default two. Must be used on one event loop."""
 
-    def __init__(self) -> None:
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="pictures")
+    def __init__(self, threads: int = THREADS) -> None:
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="pictures")
         self._under_way = 0  # or waiting
 
-    async def run(self, work: Callable[[], T]) -> T:
+    async def run(self, work: Callable[[], T], gone: threading.Event | None = None) -> T:
         """Call `work` in a thread and return its result.
+
+        Args:
+            work: what is done.
+            gone: is set if nobody waits for the result any more; `work` may look at it between its steps.
 
         Raises:
             Overloaded: MAX_WAITING calls run or wait already.
@@ -34,9 +39,13 @@ class BoundedExecutor:
         self._under_way += 1
         try:
             return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+        except asyncio.CancelledError:
+            if gone is not None:
+                gone.set()
+            raise
         finally:
             self._under_way -= 1
 
     def close(self) -> None:
-        """Finish the running and waiting calls, and end the threads."""
-        self._threads.shutdown()
+        """Drop the waiting calls, and end the threads after the running ones, without waiting for them."""
+        self._threads.shutdown(wait=False, cancel_futures=True)

@@ -4,12 +4,13 @@ service -> ImageLoader -> decode (files to pixels), preparation (pictures to dig
 milliseconds runs in a thread.
 """
 
+import threading
 from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image
 
-from app.errors import ImageTooLarge, InvalidImage
+from app.errors import CallerLeft, ImageTooLarge, InvalidImage
 from app.imaging.decode import decode, decode_grey, open_picture
 from app.imaging.png import is_minimal_png
 from app.imaging.preparation import Invert, Preparation, is_inverted, prepare
@@ -21,34 +22,41 @@ from app.settings import Settings
 # A picture file, or images (n, h, w) that are pixels already.
 ImageInput = bytes | FloatArray
 
-QUICK_BYTES = 65536  # of picture files, whose headers are read in some milliseconds whatever is in them
-QUICK_FILES = 4
+QUICK_BYTES = 65536  # of a bare PNG, which is decoded at once
+QUICK_ARRAYS = 4
+LARGE_PIXELS = 4_000_000  # of the files of a request; beyond it they have a thread of their own, one request at a time
 
 
 class ImageLoader:
     """Loads the images of a request, within the limits of the settings."""
 
-    def __init__(self, settings: Settings, executor: BoundedExecutor) -> None:
+    def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._executor = executor
+        self._executor = BoundedExecutor()
+        self._large = BoundedExecutor(threads=1)  # its memory has a bound, and small pictures do not wait behind it
 
     def levels(self, engine: Engine, image: ImageInput, invert: Invert) -> ByteArray | None:
-        """Return the grey levels, uint8 (1, h, w), of a picture that needs at most inversion; None for any other.
+        """Return the grey levels, uint8 (1, h, w), of a minimal PNG of the model's size; None for any other input.
+
+        Whatever else a file holds is looked at in a thread.
 
         Raises:
-            InvalidImage, ImageTooLarge: the picture cannot be read, or is too large.
+            InvalidImage: the picture is damaged.
         """
-        if not isinstance(image, bytes) or len(image) > QUICK_BYTES:
+        if not isinstance(image, bytes) or len(image) > QUICK_BYTES or not is_minimal_png(image, engine.image_shape):
             return None
-        levels = engine.decode_png(image) if is_minimal_png(image, engine.image_shape) else None
+        levels = engine.decode_png(image)
         if levels is None:
-            picture = open_picture(image, self._settings.max_image_pixels)
-            fits = (picture.height, picture.width) == engine.image_shape
-            levels = decode_grey(picture) if fits else None
+            levels = decode_grey(open_picture(image, self._settings.max_image_pixels))
         if levels is None:
             return None
         turned = 255 - levels if is_inverted(levels, invert) else levels
         return turned[np.newaxis]
+
+    def close(self) -> None:
+        """Drop what waits; see BoundedExecutor.close."""
+        self._executor.close()
+        self._large.close()
 
     async def batch(self, shape: tuple[int, int], inputs: Sequence[ImageInput], how: Preparation) -> FloatArray:
         """Convert all inputs to one batch of images, float32 (n, h, w) in [0, 1], where `shape` is (h, w).
@@ -58,20 +66,25 @@ class ImageLoader:
             ImageTooLarge: a picture has too many pixels, or all pictures together have.
             Overloaded: see BoundedExecutor.run.
         """
+        gone = threading.Event()
 
         def finish(opened: list[Image.Image | FloatArray]) -> FloatArray:
             parts = [
-                part if isinstance(part, np.ndarray) else prepare(decode(part), shape, how)[np.newaxis]
+                part if isinstance(part, np.ndarray) else _prepared(part, shape, how, gone)[np.newaxis]
                 for part in opened
             ]
             return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
-        if len(inputs) > QUICK_FILES or sum(len(each) for each in inputs if isinstance(each, bytes)) > QUICK_BYTES:
-            batch = await self._executor.run(lambda: finish(self._opened(shape, inputs, how.invert)))
-        else:
+        def begin() -> FloatArray | list[Image.Image | FloatArray]:
             opened = self._opened(shape, inputs, how.invert)
-            quick = all(isinstance(part, np.ndarray) or (part.height, part.width) == shape for part in opened)
-            batch = finish(opened) if quick else await self._executor.run(lambda: finish(opened))
+            pixels = sum(part.width * part.height for part in opened if isinstance(part, Image.Image))
+            return opened if pixels > LARGE_PIXELS else finish(opened)
+
+        if len(inputs) <= QUICK_ARRAYS and not any(isinstance(each, bytes) for each in inputs):
+            batch = finish(self._opened(shape, inputs, how.invert))
+        else:
+            begun = await self._executor.run(begin, gone)
+            batch = begun if isinstance(begun, np.ndarray) else await self._large.run(lambda: finish(begun), gone)
         if len(batch) > self._settings.max_rows:
             raise InvalidImage(f"There are {len(batch)} images; at most {self._settings.max_rows} are taken.")
         return batch
@@ -93,6 +106,19 @@ class ImageLoader:
                 raise ImageTooLarge(f"The pictures have more than {most:,} pixels together. Send fewer in a request.")
             opened.append(picture)
         return opened
+
+
+def _prepared(picture: Image.Image, shape: tuple[int, int], how: Preparation, gone: threading.Event) -> FloatArray:
+    """Decode and prepare one picture, unless nobody waits for it any more."""
+    _check_wanted(gone)
+    grey = decode(picture)
+    _check_wanted(gone)
+    return prepare(grey, shape, how)
+
+
+def _check_wanted(gone: threading.Event) -> None:
+    if gone.is_set():
+        raise CallerLeft("Nobody waits for the picture any more.")
 
 
 def _pixels(shape: tuple[int, int], array: FloatArray, invert: Invert) -> FloatArray:

@@ -61,7 +61,7 @@ class Service:
             settings.max_batch, settings.max_queue, self._inline_rows(model), observer, self.health.failed
         )
         self._executor = BoundedExecutor()
-        self._loader = ImageLoader(settings, self._executor)
+        self._loader = ImageLoader(settings)
 
     def swap_model(self, model: LoadedModel) -> LoadedModel:
         """Use this version for new requests. Return the previous one, which running requests may still use."""
@@ -219,6 +219,7 @@ class Service:
         self.health.close()
         await self.batcher.close()
         self._executor.close()
+        self._loader.close()
         self.model.engine.close()
 
     def _inline_rows(self, model: LoadedModel) -> int:

@@ -1,12 +1,17 @@
+import asyncio
+import threading
+from contextlib import suppress
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from app.errors import ImageTooLarge, InvalidImage
+from app.errors import InvalidImage
+from app.imaging.decode import decode, open_picture
 from app.imaging.png import encode_png
 from app.imaging.preparation import AUTO, Preparation
-from app.inference.executor import BoundedExecutor
-from app.inference.inputs import QUICK_FILES, ImageLoader
+from app.inference import inputs
+from app.inference.inputs import QUICK_ARRAYS, ImageLoader
 from app.settings import Settings
 from tests.app.api.test_problems import check_problem
 from tests.support.fakes import connected
@@ -27,9 +32,9 @@ async def test_the_pictures_of_a_request_share_a_bound(settings, engine):
 @pytest.fixture
 def loader(settings):
     """A loader that takes ten rows, and pictures of at most 2,000,000 pixels."""
-    executor = BoundedExecutor()
-    yield ImageLoader(Settings.model_copy(settings, update={"max_rows": 10}), executor)
-    executor.close()
+    loader = ImageLoader(Settings.model_copy(settings, update={"max_rows": 10}))
+    yield loader
+    loader.close()
 
 
 def test_a_picture_of_the_models_size_is_its_grey_levels(loader, engine, digit):
@@ -42,13 +47,61 @@ def test_a_picture_of_the_models_size_is_its_grey_levels(loader, engine, digit):
 def test_what_needs_preparing_has_no_levels(loader, engine, digit):
     assert loader.levels(engine, encode_png(digit[:20]), "auto") is None
     assert loader.levels(engine, np.zeros((1, *SHAPE), np.float32), "auto") is None
-    with pytest.raises(InvalidImage):
-        loader.levels(engine, b"no picture", "auto")
-    with pytest.raises(ImageTooLarge):
-        loader.levels(engine, file_of(Image.new("L", (1500, 1500))), "auto")
+    for anything_else in (b"no picture", file_of(Image.new("L", (1500, 1500))), file_of(digit, "BMP")):
+        assert loader.levels(engine, anything_else, "auto") is None  # it was not opened: that is for a thread
 
 
-@pytest.mark.parametrize("times", [1, QUICK_FILES])  # the latter in a thread
+async def test_no_file_but_a_bare_png_is_opened_on_the_event_loop(loader, digit, monkeypatch):
+    opened_in = []
+
+    def opening(data, max_pixels):
+        opened_in.append(threading.current_thread())
+        return open_picture(data, max_pixels)
+
+    monkeypatch.setattr(inputs, "open_picture", opening)
+    for file in (file_of(digit, "BMP"), file_of(on_paper(digit), "JPEG"), encode_png(digit)[:-20]):
+        with suppress(InvalidImage):
+            await loader.batch(SHAPE, [file], AUTO)
+    assert len(opened_in) == 3
+    assert threading.main_thread() not in opened_in
+
+
+async def test_small_pictures_do_not_wait_behind_large_ones(loader, digit, monkeypatch):
+    gate = threading.Event()
+
+    def decoding(picture):
+        if picture.width > 100:
+            gate.wait(10)
+        return decode(picture)
+
+    monkeypatch.setattr(inputs, "decode", decoding)
+    monkeypatch.setattr(inputs, "LARGE_PIXELS", 10_000)
+    large = [asyncio.create_task(loader.batch(SHAPE, [file_of(on_paper(digit))], AUTO)) for _ in range(4)]
+    await asyncio.sleep(0.05)
+    for _ in range(3):
+        await asyncio.wait_for(loader.batch(SHAPE, [file_of(digit, "BMP")], AUTO), 5)
+    assert not any(task.done() for task in large)
+    gate.set()
+    assert [len(batch) for batch in await asyncio.gather(*large)] == [1] * 4
+
+
+async def test_pictures_that_nobody_waits_for_are_left(loader, digit, monkeypatch):
+    decoded, gate = [], threading.Event()
+
+    def decoding(picture):
+        decoded.append(picture)
+        gate.wait(10)
+        return decode(picture)
+
+    monkeypatch.setattr(inputs, "decode", decoding)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(loader.batch(SHAPE, [file_of(digit, "BMP")] * 5, AUTO), 0.1)
+    gate.set()
+    await loader.batch(SHAPE, [file_of(digit, "BMP")], AUTO)
+    assert len(decoded) == 2
+
+
+@pytest.mark.parametrize("times", [1, QUICK_ARRAYS])
 async def test_files_and_arrays_become_one_batch_in_order(loader, digit, times):
     share = digit[np.newaxis] / np.float32(255)
     batch = await loader.batch(SHAPE, [encode_png(digit), share[:, ::-1]] * times, AUTO)

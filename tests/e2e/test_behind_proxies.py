@@ -173,7 +173,7 @@ class Traffic:
 
 
 @pytest.mark.parametrize("proxy", [nginx, haproxy])
-@pytest.mark.parametrize("seconds", [10, pytest.param(60, marks=pytest.mark.long)])
+@pytest.mark.parametrize("seconds", [6, pytest.param(60, marks=pytest.mark.long)])
 async def test_nobody_gets_what_was_meant_for_another(proxy, seconds, tmp_path):
     if shutil.which(proxy.__name__) is None:
         pytest.skip(f"needs {proxy.__name__}: apt-get install {proxy.__name__}")

@@ -24,12 +24,12 @@ class BoundedExecutor:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="pictures")
         self._under_way = 0  # or waiting
 
-    async def run(self, work: Callable[[], T], gone: threading.Event | None = None) -> T:
+    async def run(self, work: Callable[[], T], abandoned: threading.Event | None = None) -> T:
         """Call `work` in a thread and return its result.
 
         Args:
             work: what is done.
-            gone: is set if nobody waits for the result any more; `work` may look at it between its steps.
+            abandoned: is set if nobody waits for the result any more; `work` may look at it between its steps.
 
         Raises:
             Overloaded: MAX_WAITING calls run or wait already.
@@ -40,8 +40,8 @@ class BoundedExecutor:
         try:
             return await asyncio.get_running_loop().run_in_executor(self._threads, work)
         except asyncio.CancelledError:
-            if gone is not None:
-                gone.set()
+            if abandoned is not None:
+                abandoned.set()
             raise
         finally:
             self._under_way -= 1

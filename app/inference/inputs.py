@@ -66,11 +66,11 @@ class ImageLoader:
             ImageTooLarge: a picture has too many pixels, or all pictures together have.
             Overloaded: see BoundedExecutor.run.
         """
-        gone = threading.Event()
+        abandoned = threading.Event()
 
         def finish(opened: list[Image.Image | FloatArray]) -> FloatArray:
             parts = [
-                part if isinstance(part, np.ndarray) else _prepared(part, shape, how, gone)[np.newaxis]
+                part if isinstance(part, np.ndarray) else _prepared(part, shape, how, abandoned)[np.newaxis]
                 for part in opened
             ]
             return parts[0] if len(parts) == 1 else np.concatenate(parts)
@@ -83,8 +83,8 @@ class ImageLoader:
         if len(inputs) <= QUICK_ARRAYS and not any(isinstance(each, bytes) for each in inputs):
             batch = finish(self._opened(shape, inputs, how.invert))
         else:
-            begun = await self._executor.run(begin, gone)
-            batch = begun if isinstance(begun, np.ndarray) else await self._large.run(lambda: finish(begun), gone)
+            begun = await self._executor.run(begin, abandoned)
+            batch = begun if isinstance(begun, np.ndarray) else await self._large.run(lambda: finish(begun), abandoned)
         if len(batch) > self._settings.max_rows:
             raise InvalidImage(f"There are {len(batch)} images; at most {self._settings.max_rows} are taken.")
         return batch
@@ -108,16 +108,16 @@ class ImageLoader:
         return opened
 
 
-def _prepared(picture: Image.Image, shape: tuple[int, int], how: Preparation, gone: threading.Event) -> FloatArray:
+def _prepared(picture: Image.Image, shape: tuple[int, int], how: Preparation, abandoned: threading.Event) -> FloatArray:
     """Decode and prepare one picture, unless nobody waits for it any more."""
-    _check_wanted(gone)
+    _check_wanted(abandoned)
     grey = decode(picture)
-    _check_wanted(gone)
+    _check_wanted(abandoned)
     return prepare(grey, shape, how)
 
 
-def _check_wanted(gone: threading.Event) -> None:
-    if gone.is_set():
+def _check_wanted(abandoned: threading.Event) -> None:
+    if abandoned.is_set():
         raise CallerLeft("Nobody waits for the picture any more.")
 
 

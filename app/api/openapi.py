@@ -20,7 +20,7 @@ BINARY: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
 TEXT: dict[str, Any] = {"schema": {"type": "string"}}
 PROBLEM_REF = {"schema": {"$ref": "#/components/schemas/Problem"}}
 PROTOCOL_REF = {"schema": {"$ref": "#/components/schemas/ProtocolError"}}
-ANY = (400, 408, 431, 501, 503, 505)  # malformed or slow requests, too many header fields or connections
+ANY = (400, 408, 431, 501, 503, 505)  # what the server answers, whatever the route
 
 SCHEMES: dict[str, Any] = {
     "bearer": {"type": "http", "scheme": "bearer", "description": "Authorization: Bearer KEY"},

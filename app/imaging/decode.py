@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from app.errors import ImageTooLarge, InvalidImage
-from app.imaging.png import without_texts
+from app.imaging.png import ORIENTATIONS, without_texts
 from app.imaging.types import ByteArray, FloatArray
 
 # Pillow registers dozens of openers; a service reads the few formats that people send it.
@@ -39,7 +39,7 @@ _JPEG = ("JPEG", "MPO")
 _RLE = (1, 2)  # what Pillow tells of a BMP; of other formats it is a word
 
 # Where a PNG may have an orientation or transparency.
-_NOT_PLAIN = frozenset({"exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif", "transparency"})
+_NOT_PLAIN = frozenset({"exif", "xmp", "transparency", *ORIENTATIONS})
 
 
 class TooManyPieces(Exception):

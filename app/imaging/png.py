@@ -12,7 +12,7 @@ from app.imaging.types import ByteArray
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 TEXTS = (b"tEXt", b"zTXt", b"iTXt", b"iCCP")
-ORIENTATIONS = (b"XML:com.adobe.xmp\0", b"Raw profile type exif\0", b"Raw profile type APP1\0")
+ORIENTATIONS = ("XML:com.adobe.xmp", "Raw profile type exif")  # keywords of texts in which Pillow finds one
 MAX_TEXT_BYTES = MAX_CHUNKS = 65536
 # PNGs of at most so many pixels are stored, not compressed: they fit one packet either way.
 SMALL_PIXELS = 1024
@@ -70,7 +70,7 @@ def without_texts(data: bytes) -> bytes:
         if at >= len(data):
             return b"".join(kept)
         end = at + 12 + int.from_bytes(data[at : at + 4], "big")
-        keyword = next((each for each in wanted if data.startswith(each, at + 8)), b"")
+        keyword = next((each for each in wanted if data.startswith(each.encode() + b"\0", at + 8)), "")
         if keyword and end - at <= MAX_TEXT_BYTES:
             wanted.remove(keyword)
             kept.append(data[at:end])
